@@ -1,0 +1,264 @@
+/**
+ * Every error that the library throws, as data: a stable code, and what to do about it.
+ *
+ * Programs tell errors apart by `error.code`, which does not change between releases. The message is for
+ * people: what failed, then the remedy.
+ */
+
+interface CatalogueEntry {
+  /** What the code stands for, in a sentence. */
+  readonly meaning: string;
+  /** What the user can do about it; a throwing place may give a more precise one. */
+  readonly remedy: string;
+}
+
+const PCI_ERRORS = {
+  PCI_ADDRESS_MALFORMED: {
+    meaning: 'The text is not a PCI address.',
+    remedy: 'Write it as lspci -D does: domain:bus:device.function, for example 0000:00:10.0.',
+  },
+  PCI_NO_SUCH_DEVICE: {
+    meaning: 'There is no PCI device at that address.',
+    remedy: 'List what there is with: lspci -D -d 1af4:',
+  },
+  PCI_NOT_VIRTIO_NET: {
+    meaning: 'The device at that address is not a virtio network card that this driver can drive.',
+    remedy: 'Choose a device that lspci -D -d 1af4:1041 lists.',
+  },
+  PCI_INTERFACE_UP: {
+    meaning: 'The kernel is using the card: its network interface is up.',
+    remedy: 'Set the interface down first (ip link set dev NAME down), or pass { takeOver: true }.',
+  },
+  PCI_PERMISSION_DENIED: {
+    meaning: 'This user may not write to the sysfs files that bind a device to a driver.',
+    remedy: 'Bind the device to vfio-pci as root beforehand, or run as root.',
+  },
+  PCI_BIND_FAILED: {
+    meaning: 'The kernel did not bind the device to the driver that was asked for.',
+    remedy: 'Load the driver (modprobe vfio-pci) and read the kernel log (dmesg).',
+  },
+  PCI_CAPABILITY_INVALID: {
+    meaning: 'The virtio capabilities in the PCI configuration space are missing or make no sense.',
+    remedy: 'The device or the hypervisor is at fault; report it with the output of lspci -vvv -s ADDRESS.',
+  },
+} as const satisfies Record<string, CatalogueEntry>;
+
+const VFIO_ERRORS = {
+  VFIO_NOT_AVAILABLE: {
+    meaning: 'The kernel offers no VFIO: /dev/vfio/vfio is missing or speaks another version.',
+    remedy: 'Load the module: modprobe vfio-pci',
+  },
+  VFIO_IOMMU_ABSENT: {
+    meaning: 'The device is in no IOMMU group, so VFIO can not protect the memory of the system from it.',
+    remedy:
+      'Turn the IOMMU on: intel_iommu=on or amd_iommu=on on the kernel command line; in a VM, give it a vIOMMU.',
+  },
+  VFIO_GROUP_NOT_VIABLE: {
+    meaning: 'Another device of the same IOMMU group is held by a kernel driver.',
+    remedy: 'Bind every device of the group to vfio-pci, or unbind it from its driver.',
+  },
+  VFIO_PERMISSION_DENIED: {
+    meaning: 'This user may not open the VFIO device files.',
+    remedy: 'Give the user the group file (chown USER /dev/vfio/GROUP), or run as root.',
+  },
+  VFIO_DEVICE_BUSY: {
+    meaning: 'Another program, or another part of this one, has the device open.',
+    remedy: 'Close it there first; fuser -v /dev/vfio/GROUP names the process.',
+  },
+  VFIO_MEMLOCK_TOO_LOW: {
+    meaning: 'The limit on locked memory (RLIMIT_MEMLOCK) is too low for the memory that the device needs.',
+    remedy: 'Raise it: ulimit -l KIB, LimitMEMLOCK= in a systemd unit, or memlock in limits.conf.',
+  },
+  VFIO_CALL_FAILED: {
+    meaning: 'A VFIO call failed in a way that has no code of its own.',
+    remedy: 'See the failing call and errno in the message, and the kernel log (dmesg).',
+  },
+} as const satisfies Record<string, CatalogueEntry>;
+
+const NATIVE_ERRORS = {
+  NATIVE_UNSUPPORTED_PLATFORM: {
+    meaning: 'Driving a card needs Linux on x64 or arm64.',
+    remedy: 'Elsewhere, use the software device: import { createSimulatedDevice } from "virtio-net/sim".',
+  },
+  NATIVE_SHIM_MISSING: {
+    meaning: 'The native shim, a small C library, was not found.',
+    remedy: 'Build it with: node native-shim/build.mjs (in the folder of the package).',
+  },
+  NATIVE_SHIM_ABI: {
+    meaning: 'The native shim that was loaded belongs to another version of the package.',
+    remedy: 'Build it again with: node native-shim/build.mjs, and check VIRTIO_NET_SHIM.',
+  },
+  NATIVE_CALL_FAILED: {
+    meaning: 'A system call failed in a way that has no code of its own.',
+    remedy: 'See the failing call and errno in the message.',
+  },
+} as const satisfies Record<string, CatalogueEntry>;
+
+const DEVICE_ERRORS = {
+  DEVICE_FEATURE_MISSING: {
+    meaning: 'The device does not offer a feature that is required.',
+    remedy: 'Enable the feature on the device, or take it out of the required list.',
+  },
+  DEVICE_FEATURES_REFUSED: {
+    meaning: 'The device did not accept the set of features that the driver chose from its offer.',
+    remedy: 'Ask for fewer features with { features: { unwanted: [...] } }.',
+  },
+  DEVICE_BYPASSES_IOMMU: {
+    meaning: 'The device does not offer VIRTIO_F_ACCESS_PLATFORM, so it reads memory around the IOMMU.',
+    remedy: 'Give the device the property iommu_platform=on (libvirt: <driver iommu="on"/>).',
+  },
+  DEVICE_RESET_TIMEOUT: {
+    meaning: 'The device did not finish its reset in time: its status did not read back as 0.',
+    remedy: 'Raise { resetTimeout }, or reset the device from the hypervisor.',
+  },
+  DEVICE_NEEDS_RESET: {
+    meaning: 'The device has met an error and asks to be reset.',
+    remedy: 'Call stop() and start(): the device comes back with its settings.',
+  },
+  DEVICE_QUEUE_UNAVAILABLE: {
+    meaning: 'The device does not have a queue that the driver needs, or not of a usable size.',
+    remedy: 'Check the number and size of the queues that the device is configured with.',
+  },
+  DEVICE_VECTOR_REFUSED: {
+    meaning: 'The device could not map an event to an MSI-X vector.',
+    remedy: 'Open the device with { interrupts: false } and poll it.',
+  },
+  DEVICE_CONFIG_UNSTABLE: {
+    meaning: 'The configuration space of the device kept changing while it was read.',
+    remedy: 'Try again; if it stays so, the device is at fault.',
+  },
+  DEVICE_CONFIG_INVALID: {
+    meaning: 'The configuration space of the device holds a value that makes no sense.',
+    remedy: 'The device or the hypervisor is at fault.',
+  },
+} as const satisfies Record<string, CatalogueEntry>;
+
+const QUEUE_ERRORS = {
+  QUEUE_BROKEN: {
+    meaning: 'The device wrote something into a used ring that can not be; the queue was taken out of use.',
+    remedy: 'Call stop() and start() to reset the device. If it happens again, the device is at fault.',
+  },
+  QUEUE_CHAIN_INVALID: {
+    meaning: 'A descriptor chain is empty, or longer than the queue allows.',
+    remedy: 'Use fewer and larger buffers, or a larger queue.',
+  },
+} as const satisfies Record<string, CatalogueEntry>;
+
+const MEMORY_ERRORS = {
+  MEMORY_EXHAUSTED: {
+    meaning: 'The system has no memory for what was asked.',
+    remedy: 'Ask for fewer or smaller buffers ({ poolSize, queueSize }).',
+  },
+  IOVA_EXHAUSTED: {
+    meaning: 'There is no free range of device addresses left below 4 GiB.',
+    remedy: 'Ask for fewer or smaller buffers ({ poolSize, queueSize }).',
+  },
+} as const satisfies Record<string, CatalogueEntry>;
+
+const USAGE_ERRORS = {
+  OPTION_INVALID: {
+    meaning: 'An option has a value that can not be.',
+    remedy: 'See the documentation of the option.',
+  },
+  DEVICE_CLOSED: {
+    meaning: 'The device was used after close().',
+    remedy: 'Open it again with NetDevice.open().',
+  },
+  DEVICE_ALREADY_CLOSED: {
+    meaning: 'close() was called on a device that is closed.',
+    remedy: 'Close a device once, or use `await using`, which does not mind.',
+  },
+  DEVICE_NOT_STARTED: {
+    meaning: 'The call needs a device that is started.',
+    remedy: 'Call start() first.',
+  },
+  DEVICE_ALREADY_STARTED: {
+    meaning: 'start() was called on a device that is started.',
+    remedy: 'Call stop() first.',
+  },
+  FRAME_TOO_SHORT: {
+    meaning: 'The frame is shorter than an Ethernet header.',
+    remedy: 'Send at least 14 bytes: destination, source and type.',
+  },
+  FRAME_TOO_LONG: {
+    meaning: 'The frame is longer than the MTU of the device allows.',
+    remedy: 'Send at most mtu + 14 bytes (mtu + 18 with a VLAN tag).',
+  },
+  POOL_EXHAUSTED: {
+    meaning: 'All packet buffers are in use.',
+    remedy: 'Release packets when you are done with them, or open the device with a larger { poolSize }.',
+  },
+  PACKET_NOT_OWNED: {
+    meaning: 'The packet buffer is not the caller’s: it was released, transmitted, or is shared.',
+    remedy: 'Use a packet only between receiving or allocating it and releasing or transmitting it.',
+  },
+} as const satisfies Record<string, CatalogueEntry>;
+
+/** Every error code with its meaning and its remedy. */
+export const ERROR_CATALOGUE = {
+  ...PCI_ERRORS,
+  ...VFIO_ERRORS,
+  ...NATIVE_ERRORS,
+  ...DEVICE_ERRORS,
+  ...QUEUE_ERRORS,
+  ...MEMORY_ERRORS,
+  ...USAGE_ERRORS,
+} as const;
+
+export type PciErrorCode = keyof typeof PCI_ERRORS;
+export type VfioErrorCode = keyof typeof VFIO_ERRORS;
+export type NativeErrorCode = keyof typeof NATIVE_ERRORS;
+export type DeviceErrorCode = keyof typeof DEVICE_ERRORS;
+export type QueueErrorCode = keyof typeof QUEUE_ERRORS;
+export type MemoryErrorCode = keyof typeof MEMORY_ERRORS;
+export type UsageErrorCode = keyof typeof USAGE_ERRORS;
+/** Every code that `error.code` can hold. */
+export type ErrorCode = keyof typeof ERROR_CATALOGUE;
+
+/** What may accompany an error beyond its code and message. */
+export interface ErrorDetails {
+  /** A more precise remedy than the one of the catalogue. */
+  readonly remedy?: string | undefined;
+  /** The call that failed, for example `VFIO_IOMMU_MAP_DMA` or `open /dev/vfio/7`. */
+  readonly syscall?: string | undefined;
+  /** The positive errno of that call, for example 12 for ENOMEM. */
+  readonly errno?: number | undefined;
+  readonly cause?: unknown;
+}
+
+/** The base of all errors of this library. */
+export abstract class VirtioNetError<Code extends ErrorCode = ErrorCode> extends Error {
+  /** Stable name of what went wrong; see `ERROR_CATALOGUE`. */
+  readonly code: Code;
+  /** What to do about it. */
+  readonly remedy: string;
+  /** The call that failed, where there was one. */
+  readonly syscall: string | undefined;
+  /** The positive errno of that call, where there was one. */
+  readonly errno: number | undefined;
+
+  constructor(code: Code, what: string, details: ErrorDetails = {}) {
+    const remedy = details.remedy ?? ERROR_CATALOGUE[code].remedy;
+    super(`${what}. ${remedy}`, details.cause === undefined ? undefined : { cause: details.cause });
+    this.name = new.target.name;
+    this.code = code;
+    this.remedy = remedy;
+    this.syscall = details.syscall;
+    this.errno = details.errno;
+  }
+}
+
+/** The PCI device could not be found, identified or bound to a driver. */
+export class PciError extends VirtioNetError<PciErrorCode> {}
+/** The kernel's VFIO refused something. */
+export class VfioError extends VirtioNetError<VfioErrorCode> {}
+/** The C library below, or a plain system call, failed. */
+export class NativeError extends VirtioNetError<NativeErrorCode> {}
+/** The device did not do what the specification asks of it, or lacks what is needed. */
+export class DeviceError extends VirtioNetError<DeviceErrorCode> {}
+/** A virtqueue was misused, by the device or by the caller. */
+export class QueueError extends VirtioNetError<QueueErrorCode> {}
+/** There was no memory, or no address to give it. */
+export class MemoryError extends VirtioNetError<MemoryErrorCode> {}
+/** The library was called in a way that can not work. */
+export class UsageError extends VirtioNetError<UsageErrorCode> {}
