@@ -1,0 +1,53 @@
+/**
+ * A PCI function as a driver sees it: configuration space, BARs, interrupts.
+ *
+ * The PCI transports know a card by this interface alone; `src/vfio` implements it with the kernel's VFIO.
+ */
+import type { AccessWidth } from '../transport/transport.js';
+import type { DmaMemory } from '../memory/dma.js';
+
+/** A BAR, opened. Accesses are naturally aligned, of exactly the given width, and little-endian. */
+export interface RegisterWindow {
+  /** Length in bytes; an access beyond it is a programming error and throws a RangeError. */
+  readonly size: number;
+  read(offset: number, width: AccessWidth): number;
+  write(offset: number, width: AccessWidth, value: number): void;
+  /** Gives the mapping back. Accesses after it throw. Calling it again does nothing. */
+  close(): void;
+}
+
+export interface PciFunction {
+  /** For example `0000:00:10.0`. */
+  readonly address: string;
+  /** Memory that the function can reach by DMA. */
+  readonly memory: DmaMemory;
+
+  /** Length of the configuration space: 256, or 4096 on PCI Express. */
+  readonly configSize: number;
+  readConfig(offset: number, width: AccessWidth): number;
+  writeConfig(offset: number, width: AccessWidth, value: number): void;
+
+  /** Length of a BAR (0 to 5) in bytes; 0 where there is none, or where it is the upper half of the one before. */
+  barSize(bar: number): number;
+  /** Maps a BAR; where the kernel does not let it be mapped, each access is a system call instead. */
+  openBar(bar: number): RegisterWindow;
+
+  /** Turns memory decoding, I/O decoding and bus mastering (DMA) on. */
+  enable(): void;
+  /** Turns bus mastering off: the function can reach no memory any more. */
+  disable(): void;
+  /** Resets the function, where it can be reset; says whether it could. */
+  reset(): boolean;
+
+  /** Number of MSI-X vectors of the function, 0 if it has none. */
+  readonly msixVectors: number;
+  /** Routes vector i to `handlers[i]`, which run on the event loop. Replaces what was routed before. */
+  enableMsix(handlers: readonly (() => void)[]): void;
+  /** Stops all MSI-X delivery: no handler runs any more. Calling it again does nothing. */
+  disableMsix(): void;
+  /** Whether waiting for interrupts keeps the event loop alive; true at first. */
+  setKeepAlive(keepAlive: boolean): void;
+
+  /** Gives everything back in the reverse order. Calling it again does nothing. */
+  close(): void;
+}
