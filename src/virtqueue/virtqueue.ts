@@ -1,0 +1,76 @@
+/**
+ * What every virtqueue offers, whatever the format of its ring.
+ *
+ * Adding, publishing and notifying are three steps, because they cost differently: add a whole burst,
+ * publish once, and notify once, only where the device asked for it.
+ */
+import type { QueueError } from '../errors.js';
+import type { QueueLayout } from '../transport/transport.js';
+import type { DescriptorChain } from './descriptor-chain.js';
+
+/** No buffer: what {@link Virtqueue.take} gives when the device has finished none. */
+export const NOTHING_USED = -1;
+
+export interface Virtqueue {
+  /** Number of the queue at the device. */
+  readonly index: number;
+  /** Number of descriptors in the ring. */
+  readonly size: number;
+  /** Where the parts of the ring lie, as the device is told. */
+  readonly layout: QueueLayout;
+  /** Number of descriptors that are not in use. */
+  readonly freeDescriptors: number;
+  /** Number of buffers that were added and not yet taken back. */
+  readonly outstanding: number;
+  /** Why the queue is out of use, once the device has broken the protocol. */
+  readonly broken: QueueError | undefined;
+  /** How many bytes the device wrote into the buffer that was last taken; never more than the buffer holds. */
+  readonly usedLength: number;
+
+  /**
+   * Adds one buffer that the device reads.
+   *
+   * @param token - the caller's name for it, 0 to 2^31 - 1; `take()` gives it back
+   * @param lo - low half of the device address
+   * @param hi - high half of the device address
+   * @param length - in bytes, at least 1
+   * @returns false if the ring is full; nothing has changed then
+   */
+  addReadable(token: number, lo: number, hi: number, length: number): boolean;
+  /** Adds one buffer that the device writes; otherwise as {@link Virtqueue.addReadable}. */
+  addWritable(token: number, lo: number, hi: number, length: number): boolean;
+  /**
+   * Adds one buffer made of several parts, through an indirect table where the queue has those.
+   *
+   * @returns false if the ring has too few free descriptors now; nothing has changed then
+   * @throws QueueError QUEUE_CHAIN_INVALID if the chain can never fit
+   */
+  addChain(token: number, chain: DescriptorChain): boolean;
+  /** Makes all that was added visible to the device. */
+  publish(): void;
+  /** Whether the device wants to be notified of what was published since the last call. */
+  needsNotification(): boolean;
+
+  /**
+   * Takes back one buffer that the device has finished.
+   *
+   * @returns its token, or {@link NOTHING_USED}: none is finished, or the queue is {@link Virtqueue.broken}
+   */
+  take(): number;
+  /** Whether `take()` would find a buffer. */
+  hasUsed(): boolean;
+
+  /** Asks the device not to interrupt. A hint: it may do so all the same. */
+  suppressInterrupts(): void;
+  /**
+   * Asks the device to interrupt once it has finished `count` more buffers.
+   *
+   * @returns true if that many are finished already: no interrupt may come for them, so look again
+   */
+  requestInterrupt(count?: number): boolean;
+
+  /** Calls back for every buffer that was not taken, then starts anew. The device must have been reset. */
+  reset(reclaim: (token: number) => void): void;
+  /** Gives the memory of the ring back. The device must have been reset. */
+  free(): void;
+}
