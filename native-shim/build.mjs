@@ -13,7 +13,10 @@ const HERE = dirname(fileURLToPath(import.meta.url));
 const SOURCES = ['fd.c', 'memory.c', 'access.c', 'vfio.c', 'detach.c'];
 const CROSS = {
   x64: { compiler: 'x86_64-linux-gnu-gcc', install: 'apt-get install gcc-x86-64-linux-gnu' },
-  arm64: { compiler: 'aarch64-linux-gnu-gcc', install: 'apt-get install gcc-aarch64-linux-gnu libc6-dev-arm64-cross' },
+  arm64: {
+    compiler: 'aarch64-linux-gnu-gcc',
+    install: 'apt-get install gcc-aarch64-linux-gnu libc6-dev-arm64-cross',
+  },
 };
 const NATIVE = { compiler: process.env.CC || 'gcc', install: 'apt-get install gcc libc6-dev linux-libc-dev' };
 
@@ -21,7 +24,17 @@ const NATIVE = { compiler: process.env.CC || 'gcc', install: 'apt-get install gc
 // and musl; the two -no- and -U flags keep out helpers that only one of them has. -z nodelete because
 // koffi closes libraries at exit, when another thread may still be inside.
 const FLAGS = [
-  ...['-std=c11', '-O2', '-Wall', '-Wextra', '-Werror', '-fvisibility=hidden', '-shared', '-fPIC', '-nostdlib'],
+  ...[
+    '-std=c11',
+    '-O2',
+    '-Wall',
+    '-Wextra',
+    '-Werror',
+    '-fvisibility=hidden',
+    '-shared',
+    '-fPIC',
+    '-nostdlib',
+  ],
   ...['-fno-stack-protector', '-U_FORTIFY_SOURCE', '-g0'],
   ...['-Wl,-z,nodelete', '-Wl,-z,noexecstack', '-Wl,-z,relro', '-Wl,-z,now', '-Wl,--build-id=none'],
   ...['-Wl,--hash-style=gnu', `-Wl,--version-script=${join(HERE, 'virtio-net-shim.map')}`],
@@ -41,7 +54,9 @@ function build(arch) {
     const args = [...words, ...FLAGS, '-o', draft, ...SOURCES.map((name) => join(HERE, name))];
     const run = spawnSync(command, args, { stdio: ['ignore', 'inherit', 'inherit'] });
     if (run.error?.code === 'ENOENT') {
-      throw new BuildError(`No C compiler for ${arch}: ${command} was not found; install it with: ${install}`);
+      throw new BuildError(
+        `No C compiler for ${arch}: ${command} was not found; install it with: ${install}`,
+      );
     }
     if (run.error) throw new BuildError(`${command} could not be started: ${run.error.message}`);
     if (run.status !== 0) throw new BuildError(`${command} failed for ${arch}; its messages are above.`);
@@ -55,8 +70,10 @@ function build(arch) {
 function main(args) {
   const unknown = args.find((arg) => arg !== '--all');
   if (unknown !== undefined) throw new BuildError(`Unknown option ${unknown}; the only one is --all.`);
-  if (!(process.arch in CROSS)) throw new BuildError(`The shim is for x64 and arm64, not for ${process.arch}.`);
-  if (process.platform !== 'linux') throw new BuildError(`The shim is for Linux, not for ${process.platform}.`);
+  if (!(process.arch in CROSS))
+    throw new BuildError(`The shim is for x64 and arm64, not for ${process.arch}.`);
+  if (process.platform !== 'linux')
+    throw new BuildError(`The shim is for Linux, not for ${process.platform}.`);
   for (const arch of args.includes('--all') ? Object.keys(CROSS) : [process.arch]) build(arch);
 }
 
