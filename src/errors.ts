@@ -184,6 +184,18 @@ const USAGE_ERRORS = {
     meaning: 'The frame is longer than the MTU of the device allows.',
     remedy: 'Send at most mtu + 14 bytes (mtu + 18 with a VLAN tag).',
   },
+  ADDRESS_MALFORMED: {
+    meaning: 'The text is not an address of the kind that was expected.',
+    remedy: 'Write a MAC address as 52:54:00:12:34:56 and an IPv4 address as 10.0.2.15.',
+  },
+  PACKET_NO_ROOM: {
+    meaning: 'A header or packet does not fit between the given offset and the end of the array.',
+    remedy: 'Write into a larger array, or at a smaller offset.',
+  },
+  PACKET_FIELD_INVALID: {
+    meaning: 'A field of a packet has a value that its place on the wire can not hold.',
+    remedy: 'See the documentation of the field for its range.',
+  },
   POOL_EXHAUSTED: {
     meaning: 'All packet buffers are in use.',
     remedy: 'Release packets when you are done with them, or open the device with a larger { poolSize }.',
