@@ -34,6 +34,11 @@ export interface DmaMemory {
    * @throws MemoryError MEMORY_EXHAUSTED or IOVA_EXHAUSTED, VfioError VFIO_MEMLOCK_TOO_LOW
    */
   allocate(size: number): DmaRegion;
+  /**
+   * Whether the addresses go through an IOMMU. Only a device that does so too, which it says with
+   * VIRTIO_F_ACCESS_PLATFORM, may be given them (VIRTIO 1.3, 6.1).
+   */
+  readonly behindIommu: boolean;
   /** Bytes now allocated, for leak checks. */
   readonly allocatedBytes: number;
 }

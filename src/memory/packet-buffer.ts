@@ -24,7 +24,8 @@ export const HEADROOM = 64;
  * per packet.
  *
  * Ownership: a packet from `receive()` or `allocate()` is yours until you `release()` or transmit it. A packet
- * that an event or an iterator hands out is lent: `retain()` it to keep it longer, and `release()` it then.
+ * that an event or an iterator hands out is lent until the listener returns or the next iteration: `retain()` it to
+ * keep it longer and `release()` it then, or transmit it, which hands it to the device.
  */
 export class PacketBuffer {
   /** Number of the buffer in its pool. */
@@ -42,6 +43,8 @@ export class PacketBuffer {
   owner: Owner = OWNER.POOL;
   /** @internal How many have it: 1, and one more for each `retain()`. */
   references = 0;
+  /** @internal Counts the times that the buffer came back to the pool, so that a lender sees whether it is still the same lease. */
+  lease = 0;
   private readonly pool: PacketPool;
 
   /** @internal */
@@ -105,6 +108,11 @@ export class PacketBuffer {
     this.checkOwned('released');
     this.references -= 1;
     if (this.references === 0) this.pool.put(this);
+  }
+
+  /** Whether the packet has been with the user since the given lease. @internal */
+  isLeasedAs(lease: number): boolean {
+    return this.lease === lease && this.owner === OWNER.USER;
   }
 
   private checkOwned(done: string): void {

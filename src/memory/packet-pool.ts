@@ -60,6 +60,7 @@ export class PacketPool {
   put(packet: PacketBuffer): void {
     packet.owner = OWNER.POOL;
     packet.references = 0;
+    packet.lease += 1;
     this.stack[this.top] = packet;
     this.top += 1;
     if (this.wanted) {

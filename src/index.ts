@@ -1,0 +1,27 @@
+/**
+ * virtio-net: drive a virtio network card from Node.js, with no kernel driver in between.
+ *
+ * @packageDocumentation
+ */
+export { NetDevice, type FramesOptions, type NetDeviceEvents, type NetDeviceState } from './net-device.js';
+export type { NetDeviceOptions } from './net/options.js';
+export type { FeatureName } from './net/feature-table.js';
+export type { FeatureWishes, NegotiatedFeatures } from './net/features.js';
+export type { FrameStream } from './net/frame-stream.js';
+export type { NetStatistics, NotificationStatistics } from './net/statistics.js';
+export { PacketBuffer } from './memory/packet-buffer.js';
+export type { DeviceAddress, DmaMemory, DmaRegion } from './memory/dma.js';
+export type { AccessWidth, InterruptHandlers, QueueLayout, Transport } from './transport/transport.js';
+export type { Logger } from './log.js';
+export {
+  DeviceError,
+  ERROR_CATALOGUE,
+  MemoryError,
+  NativeError,
+  PciError,
+  QueueError,
+  UsageError,
+  VfioError,
+  VirtioNetError,
+  type ErrorCode,
+} from './errors.js';

@@ -1,0 +1,558 @@
+/**
+ * NetDevice: a virtio network card, driven by this program.
+ *
+ * A newcomer starts reading here. The layers below: `net/queue-pair` (rings and buffers), `net/receive-queue` and
+ * `net/transmit-queue` (the way of a packet), `virtqueue` (the rings), `transport` (how the device is reached).
+ */
+import { EventEmitter } from 'node:events';
+import { DeviceError, UsageError } from './errors.js';
+import type { Logger } from './log.js';
+import { defaultLogger } from './logging/default-logger.js';
+import type { PacketBuffer } from './memory/packet-buffer.js';
+import { ConfigWatch } from './net/config-watch.js';
+import { Datapath } from './net/datapath.js';
+import { chooseFeatures, type NegotiatedFeatures } from './net/features.js';
+import { FrameDispatch } from './net/frame-dispatch.js';
+import type { FrameStream } from './net/frame-stream.js';
+import { guard } from './net/guard.js';
+import { giveUp, negotiate, resetDevice } from './net/initialisation.js';
+import { checkOptions, type NetDeviceOptions, type Settings } from './net/options.js';
+import { QueuePair } from './net/queue-pair.js';
+import { poolExhausted } from './net/sender.js';
+import { snapshot } from './net/snapshot.js';
+import type { NetStatistics } from './net/statistics.js';
+import type { Transport } from './transport/transport.js';
+
+/**
+ * - `stopped`: open, and the device at rest
+ * - `running`: frames go in and out
+ * - `failed`: the device broke the protocol or asked for a reset; `stop()` and `start()` bring it back
+ * - `closed`: everything was given back
+ */
+export type NetDeviceState = 'stopped' | 'starting' | 'running' | 'failed' | 'stopping' | 'closed';
+
+export interface NetDeviceEvents {
+  /** A frame was received. The packet is lent until the listener returns; see {@link PacketBuffer}. */
+  frame: [packet: PacketBuffer];
+  /** The link went up (true) or down (false). */
+  link: [up: boolean];
+  /** The device entered another state. */
+  state: [state: NetDeviceState];
+  /** The device failed; without a listener, the next call on the device throws the same error. */
+  error: [error: Error];
+  /** Everything was given back. */
+  close: [];
+}
+
+/** How to iterate over received frames. */
+export interface FramesOptions {
+  /** Frames that wait for the iteration at most, 256 by default; what comes beyond is dropped and counted. */
+  readonly limit?: number;
+  /** Ends the iteration with the signal's reason. */
+  readonly signal?: AbortSignal;
+}
+
+/** Frames that `receive()` takes if not told otherwise. */
+const BURST = 32;
+const DEFAULT_STREAM_LIMIT = 256;
+
+/**
+ * A virtio network card.
+ *
+ * `open()` finds the device, takes it over, negotiates, and allocates all memory; `start()` lets frames flow;
+ * `stop()` brings the device to rest with nothing lost but what was under way; `close()` gives all back.
+ *
+ * @example
+ * ```ts
+ * await using device = await NetDevice.open('0000:00:10.0');
+ * await device.start();
+ * await device.send(frame);
+ * for await (const packet of device) console.log(packet.length);
+ * ```
+ */
+export class NetDevice extends EventEmitter<NetDeviceEvents> {
+  /** What both sides agreed on, by name. */
+  readonly features: NegotiatedFeatures;
+  /** The MAC address of the card, 6 bytes. Made up and locally administered if the device tells none. */
+  readonly macBytes: Uint8Array;
+  /** Largest payload of a frame in bytes, without the Ethernet header. */
+  readonly mtu: number;
+
+  private readonly transport: Transport;
+  private readonly settings: Settings;
+  private readonly log: Logger;
+  private readonly queues: QueuePair;
+  private readonly datapath: Datapath;
+  private readonly streams: FrameDispatch;
+  private readonly config: ConfigWatch;
+
+  private currentState: NetDeviceState = 'stopped';
+  /** Whether the device is negotiated and at rest, as `open()` leaves it, so that `start()` need not do that. */
+  private fresh = true;
+  private failure: Error | undefined;
+  /** The last of start, stop and close: they run one after another. */
+  private transition: Promise<void> = Promise.resolve();
+  private closing: Promise<void> | undefined;
+
+  private constructor(transport: Transport, settings: Settings, log: Logger, features: NegotiatedFeatures) {
+    super();
+    this.transport = transport;
+    this.settings = settings;
+    this.log = log;
+    this.features = features;
+    this.config = new ConfigWatch(transport, features, (up) => this.onLink(up));
+    const { mac, mtu } = this.config.current;
+    this.mtu = mtu;
+    this.macBytes = mac ?? randomMac();
+    this.queues = QueuePair.create(transport, {
+      features,
+      mtu,
+      queueSize: settings.queueSize,
+      poolSize: settings.poolSize,
+    });
+    this.streams = new FrameDispatch(this.queues.receive.drops, {
+      emit: (packet) => this.emit('frame', packet),
+      hasListeners: () => this.listenerCount('frame') > 0,
+      onWanted: () => this.datapath.onFramesWanted(),
+    });
+    this.datapath = new Datapath({
+      transport,
+      queues: this.queues,
+      frames: this.streams,
+      interrupts: settings.interrupts,
+      budget: settings.budget,
+      lookAtConfig: () => this.config.look(),
+      lookAtConfigNowAndThen: () => this.config.lookNowAndThen(),
+      onFailure: (error) => this.fail(error),
+    });
+    (this as EventEmitter).on('newListener', (event) => {
+      if (event === 'frame') this.datapath.onFramesWanted();
+    });
+  }
+
+  /**
+   * Opens a device: finds it, takes it over from the kernel, resets it, negotiates, and allocates rings and buffers.
+   *
+   * @param target - a PCI address such as `0000:00:10.0`, or a transport, such as that of the software device; the
+   *   device owns the transport from then on, and closes it too where opening fails
+   * @throws VirtioNetError with the codes PCI_*, VFIO_*, NATIVE_*, DEVICE_*, MEMORY_EXHAUSTED, OPTION_INVALID.
+   *   Nothing is left behind then: the device has the driver that it had.
+   */
+  static async open(target: string | Transport, options: NetDeviceOptions = {}): Promise<NetDevice> {
+    const settings = checkOptions(options);
+    const log = settings.logger ?? (await defaultLogger());
+    settings.signal?.throwIfAborted();
+    const transport = typeof target === 'string' ? await openAddress(target, settings, log) : target;
+    try {
+      return await NetDevice.bringUp(transport, settings, log);
+    } catch (error) {
+      await closeQuietly(transport, log);
+      throw error;
+    }
+  }
+
+  private static async bringUp(transport: Transport, settings: Settings, log: Logger): Promise<NetDevice> {
+    await resetDevice(transport, settings.resetTimeout);
+    settings.signal?.throwIfAborted();
+    try {
+      const features = negotiate(transport, (offered) => chooseFeatures(offered, settings.features));
+      checkAddressing(transport, features);
+      const own = log.child?.({ device: transport.name }) ?? log;
+      const device = new NetDevice(transport, settings, own, features);
+      own.info(
+        {
+          transport: transport.kind,
+          mac: device.mac,
+          mtu: device.mtu,
+          link: device.linkUp,
+          features: features.negotiated,
+        },
+        'device opened',
+      );
+      return device;
+    } catch (error) {
+      giveUp(transport);
+      throw error;
+    }
+  }
+
+  /** Where the device is: its PCI address, or the name of its transport. */
+  get address(): string {
+    return this.transport.name;
+  }
+
+  /** The MAC address of the card, as text: `52:54:00:12:34:56`. */
+  get mac(): string {
+    return Array.from(this.macBytes, (byte) => byte.toString(16).padStart(2, '0')).join(':');
+  }
+
+  /** Whether the link was up when the device last told; it is taken to be up if the device never tells. */
+  get linkUp(): boolean {
+    return this.config.current.linkUp;
+  }
+
+  get state(): NetDeviceState {
+    return this.currentState;
+  }
+
+  /**
+   * Lets frames flow: enables the queues, posts the receive buffers, and tells the device to go.
+   *
+   * @throws UsageError DEVICE_CLOSED, DEVICE_ALREADY_STARTED; DeviceError DEVICE_*; after the latter the device
+   *   is stopped, and may be started again
+   */
+  start(): Promise<void> {
+    return this.inTurn(async () => {
+      this.checkOpen();
+      if (this.currentState !== 'stopped') {
+        throw new UsageError('DEVICE_ALREADY_STARTED', `${this.address} is ${this.currentState}`);
+      }
+      this.setState('starting');
+      try {
+        await this.bringUpAgain();
+        this.fresh = false;
+        this.datapath.start();
+      } catch (error) {
+        await this.comeToRest();
+        throw error;
+      }
+      this.setState('running');
+    });
+  }
+
+  /**
+   * Brings the device to rest: waits for frames to leave (see `drainTimeout`), resets the device, and takes all
+   * buffers back. Waiting `send()` calls are rejected. Packets that the program holds stay valid. Does nothing on a
+   * device that is stopped.
+   *
+   * @throws UsageError DEVICE_CLOSED, DeviceError DEVICE_RESET_TIMEOUT
+   */
+  stop(): Promise<void> {
+    return this.inTurn(async () => {
+      this.checkOpen();
+      await this.stopNow();
+    });
+  }
+
+  /**
+   * Stops the device and gives everything back: memory, interrupts, the device itself, to the driver that it had.
+   * Views of packets that the program kept have length 0 from then on. Iterations end.
+   *
+   * @throws UsageError DEVICE_ALREADY_CLOSED if it was closed before; a call while closing waits for that instead
+   */
+  close(): Promise<void> {
+    if (this.currentState === 'closed') {
+      return Promise.reject(new UsageError('DEVICE_ALREADY_CLOSED', `${this.address} is closed`));
+    }
+    this.closing ??= this.inTurn(() => this.closeNow());
+    return this.closing;
+  }
+
+  /** Closes the device, if it is not closed. For `await using`. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.currentState !== 'closed') await this.close();
+  }
+
+  /**
+   * Takes received frames, without waiting, and posts fresh buffers in their place. Works with no event loop turning.
+   *
+   * @param batch - its first entries become the packets; they are yours until you release or transmit them
+   * @param max - how many to take at most
+   * @returns how many were taken
+   * @throws UsageError DEVICE_NOT_STARTED, DEVICE_CLOSED; QueueError QUEUE_BROKEN; DeviceError DEVICE_NEEDS_RESET
+   */
+  receive(batch: PacketBuffer[], max: number = BURST): number {
+    if (this.currentState !== 'running') throw this.notRunning();
+    const count = this.queues.receive.receive(batch, max);
+    if (count === 0) this.throwIfBroken();
+    return count;
+  }
+
+  /**
+   * Hands packets to the device, without waiting, as far as the ring has room, and takes finished ones back to the
+   * pool. Works with no event loop turning.
+   *
+   * @param batch - packets from `allocate()` or `receive()`
+   * @param count - how many of its first entries to send
+   * @returns how many were taken: those are the driver's now, the others stay yours
+   * @throws UsageError FRAME_TOO_SHORT, FRAME_TOO_LONG, PACKET_NOT_OWNED if the first packet can not be sent (a later
+   *   one ends the burst before it); DEVICE_NOT_STARTED, DEVICE_CLOSED; QueueError QUEUE_BROKEN
+   */
+  transmit(batch: readonly PacketBuffer[], count: number = batch.length): number {
+    if (this.currentState !== 'running') throw this.notRunning();
+    if (count > batch.length) {
+      throw new UsageError(
+        'OPTION_INVALID',
+        `${count} packets are to be sent from a batch of ${batch.length}`,
+      );
+    }
+    const taken = this.queues.transmit.transmit(batch, count);
+    if (taken === 0) this.throwIfBroken();
+    return taken;
+  }
+
+  /**
+   * Takes an empty packet buffer from the pool, to fill and transmit.
+   *
+   * @throws UsageError POOL_EXHAUSTED, DEVICE_CLOSED
+   */
+  allocate(): PacketBuffer {
+    this.checkOpen();
+    const packet = this.queues.pool.take() ?? this.takeReclaimed();
+    if (packet === undefined) throw poolExhausted(this.queues.pool);
+    return packet;
+  }
+
+  /**
+   * Takes up to `count` empty packet buffers from the pool; says how many there were.
+   *
+   * @throws UsageError DEVICE_CLOSED
+   */
+  allocateBatch(batch: PacketBuffer[], count: number): number {
+    this.checkOpen();
+    for (let i = 0; i < count; i += 1) {
+      const packet = this.queues.pool.take() ?? this.takeReclaimed();
+      if (packet === undefined) return i;
+      batch[i] = packet;
+    }
+    return count;
+  }
+
+  /**
+   * Sends a frame, waiting for room in the ring where there is none. Frames leave in the order of the calls.
+   *
+   * @param frame - from the destination address on, without FCS. Bytes are copied: leave them as they are until the
+   *   promise settles. A packet belongs to the driver once the promise is fulfilled, and stays yours if it is rejected.
+   * @returns a promise that is fulfilled when the device has been given the frame
+   * @throws UsageError FRAME_TOO_SHORT, FRAME_TOO_LONG, PACKET_NOT_OWNED, POOL_EXHAUSTED, DEVICE_NOT_STARTED,
+   *   DEVICE_CLOSED; QueueError QUEUE_BROKEN; the signal's reason
+   */
+  async send(frame: Uint8Array | PacketBuffer, options: { signal?: AbortSignal } = {}): Promise<void> {
+    if (this.currentState !== 'running') throw this.notRunning();
+    await this.datapath.sender.send(frame, options.signal);
+    this.throwIfBroken();
+  }
+
+  /**
+   * Waits until the device has finished all frames that it was given.
+   *
+   * @throws UsageError DEVICE_NOT_STARTED, DEVICE_CLOSED; QueueError QUEUE_BROKEN; the signal's reason
+   */
+  async flush(options: { signal?: AbortSignal } = {}): Promise<void> {
+    if (this.currentState !== 'running') throw this.notRunning();
+    await this.datapath.sender.flush(options.signal);
+    this.throwIfBroken();
+  }
+
+  /**
+   * Received frames as an async iterator. Each packet is lent until the next iteration.
+   *
+   * @throws UsageError DEVICE_CLOSED, OPTION_INVALID
+   */
+  frames(options: FramesOptions = {}): FrameStream {
+    this.checkOpen();
+    const { limit = DEFAULT_STREAM_LIMIT, signal } = options;
+    if (!Number.isInteger(limit) || limit < 1) {
+      throw new UsageError('OPTION_INVALID', `limit is ${String(limit)}`, {
+        remedy: 'Give a whole number above 0.',
+      });
+    }
+    signal?.throwIfAborted();
+    return this.streams.open(limit, signal);
+  }
+
+  [Symbol.asyncIterator](): FrameStream {
+    return this.frames();
+  }
+
+  /**
+   * One turn of the driver by hand, for programs that wait in a loop of their own: hands received frames to listeners
+   * and iterators, lets waiting `send()` calls go on, and looks for changes of link and configuration. Works with no
+   * event loop turning. A call from within a listener does nothing.
+   *
+   * @returns how many frames were received
+   * @throws UsageError DEVICE_NOT_STARTED, DEVICE_CLOSED; QueueError QUEUE_BROKEN; DeviceError DEVICE_NEEDS_RESET
+   */
+  poll(): number {
+    if (this.currentState !== 'running') throw this.notRunning();
+    try {
+      const count = this.datapath.poll();
+      this.throwIfBroken();
+      return count;
+    } catch (error) {
+      this.fail(error as Error);
+      throw error;
+    }
+  }
+
+  /** The counters, since `open()`. */
+  statistics(): NetStatistics {
+    return snapshot(this.queues, this.datapath.interrupts);
+  }
+
+  /** Lets the program end while it waits for interrupts of this device. */
+  unref(): this {
+    this.transport.setKeepAlive(false);
+    return this;
+  }
+
+  /** Undoes `unref()`: a started device keeps the program running. */
+  ref(): this {
+    this.transport.setKeepAlive(true);
+    return this;
+  }
+
+  // Start, stop, close.
+
+  /** Runs a step after all earlier ones have ended, whether or not those failed. */
+  private inTurn(step: () => Promise<void>): Promise<void> {
+    const turn = this.transition.then(step);
+    this.transition = turn.catch(() => undefined);
+    return turn;
+  }
+
+  /** After `stop()`, takes the device through the negotiation again: with the very same features. */
+  private async bringUpAgain(): Promise<void> {
+    if (this.fresh) return;
+    const { features } = this;
+    await resetDevice(this.transport, this.settings.resetTimeout);
+    negotiate(this.transport, (offered) => {
+      if ((features.negotiatedBits & ~offered) === 0n) return features;
+      throw new DeviceError('DEVICE_FEATURE_MISSING', `${this.address} no longer offers what it did`, {
+        remedy: 'Close the device and open it again.',
+      });
+    });
+    this.config.reread();
+  }
+
+  private async stopNow(): Promise<void> {
+    if (this.currentState === 'stopped') return;
+    const failed = this.failure !== undefined;
+    this.setState('stopping');
+    this.datapath.sender.fail(
+      this.failure ?? new UsageError('DEVICE_NOT_STARTED', `${this.address} was stopped`),
+    );
+    if (!failed) {
+      const lost = await this.datapath.drain(this.settings.drainTimeout);
+      if (lost > 0) this.log.warn({ frames: lost }, 'device did not send all frames before it was stopped');
+    }
+    await this.comeToRest();
+  }
+
+  /** Resets the device and takes the buffers back. Nothing is freed as long as the device may still use it. */
+  private async comeToRest(): Promise<void> {
+    this.fresh = false;
+    try {
+      this.datapath.halt();
+      await resetDevice(this.transport, this.settings.resetTimeout);
+    } catch (error) {
+      this.failure = error as Error;
+      this.setState('failed');
+      throw error;
+    }
+    this.queues.reset();
+    this.failure = undefined;
+    this.setState('stopped');
+  }
+
+  private async closeNow(): Promise<void> {
+    this.streams.end();
+    const stopped = await this.stopNow().then(
+      () => true,
+      (error: unknown) => {
+        this.log.error({ error }, 'device could not be stopped before it was closed');
+        return false;
+      },
+    );
+    // A device that did not stop may still write to the buffers: the transport frees them once it has cut it off.
+    if (stopped) this.queues.free();
+    try {
+      await this.transport.close();
+    } finally {
+      this.setState('closed');
+      this.log.info({}, 'device closed');
+      guard(() => this.emit('close'));
+    }
+  }
+
+  private setState(state: NetDeviceState): void {
+    if (state === this.currentState) return;
+    this.currentState = state;
+    guard(() => this.emit('state', state));
+  }
+
+  // Packets, changes and failures.
+
+  private takeReclaimed(): PacketBuffer | undefined {
+    if (this.currentState !== 'running') return undefined;
+    return this.queues.transmit.reclaim() > 0 ? this.queues.pool.take() : undefined;
+  }
+
+  private onLink(up: boolean): void {
+    this.log.info({ link: up }, 'link changed');
+    guard(() => this.emit('link', up));
+  }
+
+  private throwIfBroken(): void {
+    const { broken } = this.datapath;
+    if (broken !== undefined) this.fail(broken);
+    if (this.failure !== undefined) throw this.failure;
+  }
+
+  /** Takes the device out of use and tells everybody who waits. */
+  private fail(error: Error): void {
+    if (this.failure !== undefined || this.currentState !== 'running') return;
+    this.failure = error;
+    this.log.error({ error }, 'device failed');
+    try {
+      this.datapath.halt();
+    } catch (haltError) {
+      this.log.error({ error: haltError }, 'interrupts of the failed device could not be turned off');
+    }
+    this.setState('failed');
+    this.datapath.sender.fail(error);
+    this.streams.fail(error);
+    // Unlike other emitters this one does not crash a program that does not listen: its next call throws the error.
+    if (this.listenerCount('error') > 0) guard(() => this.emit('error', error));
+  }
+
+  private checkOpen(): void {
+    if (this.currentState === 'closed' || this.closing !== undefined) {
+      throw new UsageError('DEVICE_CLOSED', `${this.address} is closed`);
+    }
+  }
+
+  private notRunning(): Error {
+    if (this.currentState === 'closed') return new UsageError('DEVICE_CLOSED', `${this.address} is closed`);
+    return this.failure ?? new UsageError('DEVICE_NOT_STARTED', `${this.address} is ${this.currentState}`);
+  }
+}
+
+async function openAddress(address: string, settings: Settings, log: Logger): Promise<Transport> {
+  // Loaded here, so that programs that only use the software device need nothing native.
+  const { openPciTransport } = await import('./transport/open-pci.js');
+  const { takeOver, signal } = settings;
+  return openPciTransport(address, { log, takeOver, ...(signal === undefined ? {} : { signal }) });
+}
+
+async function closeQuietly(transport: Transport, log: Logger): Promise<void> {
+  try {
+    await transport.close();
+  } catch (error) {
+    // The reason why opening failed matters more than this.
+    log.error({ error, device: transport.name }, 'device could not be given back');
+  }
+}
+
+/** A device that reads memory around the IOMMU must never be given addresses that the IOMMU translates. */
+function checkAddressing(transport: Transport, features: NegotiatedFeatures): void {
+  if (!transport.memory.behindIommu || features.has('VIRTIO_F_ACCESS_PLATFORM')) return;
+  throw new DeviceError('DEVICE_BYPASSES_IOMMU', `${transport.name} does not go through the IOMMU`);
+}
+
+/** A locally administered unicast address (VIRTIO 1.3, 5.1.4.2). */
+function randomMac(): Uint8Array {
+  const mac = crypto.getRandomValues(new Uint8Array(6));
+  mac[0] = (mac[0] & 0xfc) | 0x02;
+  return mac;
+}

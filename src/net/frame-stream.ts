@@ -1,0 +1,125 @@
+import type { PacketBuffer } from '../memory/packet-buffer.js';
+
+interface Waiter {
+  resolve(result: IteratorResult<PacketBuffer, undefined>): void;
+  reject(error: Error): void;
+}
+
+export interface FrameStreamHooks {
+  /** Somebody waits for a frame. */
+  onWait(): void;
+  /** The stream takes no more frames. */
+  onEnd(stream: FrameStream): void;
+}
+
+/**
+ * Received frames as an async iterator, with a bounded queue in between.
+ *
+ * Each packet is lent until the next iteration, and given back then; `packet.retain()` keeps it longer.
+ */
+export class FrameStream implements AsyncIterableIterator<PacketBuffer> {
+  /** Frames that were lost to this iterator because its queue was full. */
+  dropped = 0;
+  private readonly queue: PacketBuffer[] = [];
+  private readonly waiters: Waiter[] = [];
+  private readonly limit: number;
+  private readonly hooks: FrameStreamHooks;
+  private readonly signal: AbortSignal | undefined;
+  private readonly onAbort = (): void => this.fail(this.signal?.reason as Error);
+  private lent: PacketBuffer | undefined;
+  private lease = 0;
+  private ended = false;
+  /** Thrown once, by the next `next()`, after the stream has failed. */
+  private failure: Error | undefined;
+
+  /** @internal */
+  constructor(limit: number, hooks: FrameStreamHooks, signal: AbortSignal | undefined) {
+    this.limit = limit;
+    this.hooks = hooks;
+    this.signal = signal;
+    signal?.addEventListener('abort', this.onAbort, { once: true });
+  }
+
+  /** Whether a `next()` is waiting. @internal */
+  get isWaiting(): boolean {
+    return this.waiters.length > 0;
+  }
+
+  /** Offers a packet; the stream retains it, or counts it as dropped. @internal */
+  push(packet: PacketBuffer): boolean {
+    const waiter = this.waiters.shift();
+    if (waiter !== undefined) {
+      waiter.resolve({ done: false, value: this.lend(packet.retain()) });
+      return true;
+    }
+    if (this.queue.length >= this.limit) {
+      this.dropped += 1;
+      return false;
+    }
+    this.queue.push(packet.retain());
+    return true;
+  }
+
+  next(): Promise<IteratorResult<PacketBuffer, undefined>> {
+    this.takeBack();
+    const packet = this.queue.shift();
+    if (packet !== undefined) return Promise.resolve({ done: false, value: this.lend(packet) });
+    if (this.failure !== undefined) {
+      const error = this.failure;
+      this.failure = undefined;
+      return Promise.reject(error);
+    }
+    if (this.ended) return Promise.resolve({ done: true, value: undefined });
+    return new Promise((resolve, reject) => {
+      this.waiters.push({ resolve, reject });
+      this.hooks.onWait();
+    });
+  }
+
+  return(): Promise<IteratorResult<PacketBuffer, undefined>> {
+    this.end();
+    this.dropQueue();
+    this.takeBack();
+    return Promise.resolve({ done: true, value: undefined });
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this;
+  }
+
+  /** Ends the stream; what is queued can still be read. @internal */
+  end(): void {
+    if (this.ended) return;
+    this.ended = true;
+    this.signal?.removeEventListener('abort', this.onAbort);
+    for (const waiter of this.waiters.splice(0)) waiter.resolve({ done: true, value: undefined });
+    this.hooks.onEnd(this);
+  }
+
+  /** Ends the stream with an error; what is queued is given back. @internal */
+  fail(error: Error): void {
+    if (this.ended) return;
+    const first = this.waiters.shift();
+    if (first === undefined) this.failure = error;
+    else first.reject(error);
+    this.dropQueue();
+    this.end();
+  }
+
+  private lend(packet: PacketBuffer): PacketBuffer {
+    this.lent = packet;
+    this.lease = packet.lease;
+    return packet;
+  }
+
+  /** Takes the packet back that was lent last, unless it was transmitted or released meanwhile. */
+  private takeBack(): void {
+    const packet = this.lent;
+    this.lent = undefined;
+    if (packet?.isLeasedAs(this.lease) === true) packet.release();
+  }
+
+  private dropQueue(): void {
+    for (const packet of this.queue.splice(0)) packet.release();
+  }
+}

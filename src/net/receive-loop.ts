@@ -1,0 +1,68 @@
+import type { PacketBuffer } from '../memory/packet-buffer.js';
+import type { ReceiveQueue } from './receive-queue.js';
+
+export interface ReceiveLoopHooks {
+  /** Whether anybody wants frames; while nobody does, they stay in the ring. */
+  hasConsumers(): boolean;
+  /** Hands a frame on. Must not throw. */
+  deliver(packet: PacketBuffer): void;
+  /** The queue was found broken. */
+  onBroken(): void;
+}
+
+/**
+ * The interrupt path of reception: on a wake-up, drain within a budget, give the event loop a turn where the
+ * budget ran out, re-arm, look once more, wait.
+ */
+export class ReceiveLoop {
+  private readonly queue: ReceiveQueue;
+  private readonly hooks: ReceiveLoopHooks;
+  private readonly budget: number;
+  private readonly batch: PacketBuffer[] = [];
+  private active = false;
+  private turn: NodeJS.Immediate | undefined;
+
+  /** @param budget - frames that are handed on before the event loop gets a turn */
+  constructor(queue: ReceiveQueue, budget: number, hooks: ReceiveLoopHooks) {
+    this.queue = queue;
+    this.budget = budget;
+    this.hooks = hooks;
+  }
+
+  start(): void {
+    this.active = true;
+    this.resume();
+  }
+
+  stop(): void {
+    this.active = false;
+    clearImmediate(this.turn);
+    this.turn = undefined;
+  }
+
+  /** Looks for frames soon: somebody wants them now, or some may have come unnoticed. */
+  resume(): void {
+    if (!this.active || this.turn !== undefined) return;
+    this.turn = setImmediate(() => {
+      this.turn = undefined;
+      this.run();
+    });
+  }
+
+  /** To be called on an interrupt. */
+  wake(): void {
+    if (this.active && this.turn === undefined) this.run();
+  }
+
+  private run(): void {
+    const { queue, hooks } = this;
+    queue.ring.suppressInterrupts();
+    if (!hooks.hasConsumers()) return;
+    const count = queue.receive(this.batch, this.budget);
+    for (let i = 0; i < count; i += 1) hooks.deliver(this.batch[i]);
+    if (queue.ring.broken !== undefined) hooks.onBroken();
+    // A listener may have stopped the device meanwhile.
+    if (!this.active) return;
+    if (count === this.budget || queue.ring.requestInterrupt()) this.resume();
+  }
+}

@@ -1,0 +1,111 @@
+/**
+ * The receive queue: posts buffers to the device, and takes the frames that it put into them (VIRTIO 1.3, 5.1.6.3, 5.1.6.4).
+ */
+import { OWNER, HEADROOM, type PacketBuffer } from '../memory/packet-buffer.js';
+import type { PacketPool } from '../memory/packet-pool.js';
+import type { Transport } from '../transport/transport.js';
+import { NOTHING_USED, type Virtqueue } from '../virtqueue/virtqueue.js';
+import { ETHERNET_HEADER_SIZE, NET_HEADER_SIZE } from './header.js';
+import { QueueCounters, ReceiveDrops } from './statistics.js';
+
+/** The shortest thing that is a frame, as the device counts: with its virtio-net header. */
+const SHORTEST = NET_HEADER_SIZE + ETHERNET_HEADER_SIZE;
+
+export class ReceiveQueue {
+  readonly ring: Virtqueue;
+  readonly counters = new QueueCounters();
+  readonly drops = new ReceiveDrops();
+  refillShortfalls = 0;
+  private readonly pool: PacketPool;
+  private readonly transport: Transport;
+
+  constructor(ring: Virtqueue, pool: PacketPool, transport: Transport) {
+    this.ring = ring;
+    this.pool = pool;
+    this.transport = transport;
+  }
+
+  /**
+   * Takes up to `max` received frames and posts fresh buffers in their place.
+   *
+   * @param batch - its first entries become the packets, which are then the caller's
+   * @returns how many; 0 too where the queue is broken, see `ring.broken`
+   */
+  receive(batch: PacketBuffer[], max: number): number {
+    const { ring } = this;
+    let count = 0;
+    while (count < max) {
+      const token = ring.take();
+      if (token === NOTHING_USED) break;
+      const packet = this.pool.packets[token];
+      const length = ring.usedLength;
+      if (length < SHORTEST) {
+        this.drops.short += 1;
+        this.pool.put(packet);
+        continue;
+      }
+      packet.owner = OWNER.USER;
+      packet.length = length - NET_HEADER_SIZE;
+      this.counters.bytes += packet.length;
+      batch[count] = packet;
+      count += 1;
+    }
+    this.counters.frames += count;
+    this.refill();
+    return count;
+  }
+
+  /** Posts free buffers to the device until the ring is full or the pool is empty. */
+  refill(): void {
+    if (this.ring.freeDescriptors === 0 || this.ring.broken !== undefined) return;
+    if (this.post() === 0) return;
+    this.ring.publish();
+    this.notify();
+  }
+
+  /** Fills the ring without telling the device, which is not running yet (3.1.1: no notification before DRIVER_OK). */
+  fill(): void {
+    this.post();
+    this.ring.publish();
+  }
+
+  /** Tells the device of new buffers, if it wants to be told. */
+  notify(): void {
+    if (this.ring.needsNotification()) {
+      this.counters.notificationsSent += 1;
+      this.transport.notify(this.ring.index);
+    } else {
+      this.counters.notificationsSuppressed += 1;
+    }
+  }
+
+  /** Takes all buffers back from a device that was reset. */
+  reset(): void {
+    this.ring.reset((token) => {
+      this.pool.put(this.pool.packets[token]);
+    });
+  }
+
+  private post(): number {
+    const { ring, pool } = this;
+    let posted = 0;
+    while (ring.freeDescriptors > 0) {
+      const packet = pool.take();
+      if (packet === undefined) {
+        this.refillShortfalls += 1;
+        pool.wakeWhenAvailable();
+        break;
+      }
+      const offset = HEADROOM - NET_HEADER_SIZE;
+      packet.owner = OWNER.DEVICE;
+      ring.addWritable(
+        packet.index,
+        packet.addressLo + offset,
+        packet.addressHi,
+        packet.bytes.length - offset,
+      );
+      posted += 1;
+    }
+    return posted;
+  }
+}

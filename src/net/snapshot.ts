@@ -1,0 +1,45 @@
+import type { QueuePair } from './queue-pair.js';
+import type {
+  InterruptCounters,
+  NetStatistics,
+  NotificationStatistics,
+  QueueCounters,
+} from './statistics.js';
+
+/** Reads all counters. @internal */
+export function snapshot(
+  { receive, transmit, pool }: QueuePair,
+  interrupts: InterruptCounters,
+): NetStatistics {
+  const { short, iteratorFull, unread } = receive.drops;
+  return {
+    receive: {
+      frames: receive.counters.frames,
+      bytes: receive.counters.bytes,
+      drops: { short, iteratorFull, unread },
+      refillShortfalls: receive.refillShortfalls,
+      notifications: notifications(receive.counters),
+    },
+    transmit: {
+      frames: transmit.counters.frames,
+      bytes: transmit.counters.bytes,
+      completed: transmit.completed,
+      ringFull: transmit.ringFull,
+      notifications: notifications(transmit.counters),
+    },
+    interrupts: {
+      receive: interrupts.receive,
+      transmit: interrupts.transmit,
+      config: interrupts.config,
+      spurious: interrupts.spurious,
+    },
+    pool: { size: pool.size, available: pool.available },
+  };
+}
+
+function notifications({
+  notificationsSent,
+  notificationsSuppressed,
+}: QueueCounters): NotificationStatistics {
+  return { sent: notificationsSent, suppressed: notificationsSuppressed };
+}

@@ -1,0 +1,80 @@
+/**
+ * What the driver counts. All counts are of this driver since `open()`, in frames unless said otherwise.
+ */
+
+/** Counters of one direction. @internal */
+export class QueueCounters {
+  frames = 0;
+  bytes = 0;
+  notificationsSent = 0;
+  notificationsSuppressed = 0;
+}
+
+/** Why a received frame was not handed on. @internal */
+export class ReceiveDrops {
+  short = 0;
+  iteratorFull = 0;
+  unread = 0;
+}
+
+/** Interrupts by what they turned out to be. @internal */
+export class InterruptCounters {
+  receive = 0;
+  transmit = 0;
+  config = 0;
+  spurious = 0;
+}
+
+/** Available buffer notifications: how often the device had to be told of new buffers. */
+export interface NotificationStatistics {
+  /** Notifications written to the device. */
+  readonly sent: number;
+  /** Bursts after which none was needed, because the device had not asked for one. */
+  readonly suppressed: number;
+}
+
+/** A snapshot of the counters of a device. */
+export interface NetStatistics {
+  readonly receive: {
+    readonly frames: number;
+    /** Bytes of frames, without virtio-net header and FCS. */
+    readonly bytes: number;
+    readonly drops: {
+      /** Too short to be an Ethernet frame. */
+      readonly short: number;
+      /** The queue of an iterator was full. */
+      readonly iteratorFull: number;
+      /** `poll()` found them with nobody listening. */
+      readonly unread: number;
+    };
+    /** How often the ring could not be filled up because the pool had no free buffer. */
+    readonly refillShortfalls: number;
+    readonly notifications: NotificationStatistics;
+  };
+  readonly transmit: {
+    /** Frames handed to the device. */
+    readonly frames: number;
+    readonly bytes: number;
+    /** Frames that the device has finished with. */
+    readonly completed: number;
+    /** How often a frame was not taken because the ring was full. */
+    readonly ringFull: number;
+    readonly notifications: NotificationStatistics;
+  };
+  readonly interrupts: {
+    /** Those after which received frames were found. */
+    readonly receive: number;
+    /** Those after which finished transmissions were found. */
+    readonly transmit: number;
+    /** Those of the configuration. */
+    readonly config: number;
+    /** Those after which nothing was found. */
+    readonly spurious: number;
+  };
+  readonly pool: {
+    /** Packet buffers in all. */
+    readonly size: number;
+    /** Packet buffers that nobody has. */
+    readonly available: number;
+  };
+}
