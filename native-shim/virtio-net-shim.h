@@ -79,11 +79,10 @@ VN_API int64_t vn_vfio_irq_mask(int32_t device, uint32_t index);
 VN_API int64_t vn_vfio_irq_unmask(int32_t device, uint32_t index);
 VN_API int64_t vn_vfio_device_reset(int32_t device);
 
-/* detach.c: Node-API. */
+/* node-api.c: what needs JavaScript values. */
 /*
- * Sets globalThis[name] to a function that detaches the ArrayBuffer it is given and returns whether it
- * could. -ENOSYS where the process is not Node.
+ * Sets globalThis[name] to an object with the functions of node-api.h. -ENOSYS where the process is not Node.
  */
-VN_API int64_t vn_install_detach(void *env, const char *name);
+VN_API int64_t vn_install(void *env, const char *name);
 
 #endif

@@ -1,0 +1,101 @@
+/** Memory mappings, with and without an ArrayBuffer over them. */
+import { checked } from './errno.js';
+import { detachArrayBuffer } from './node-functions.js';
+import { koffi } from './koffi.js';
+import { shim } from './shim.js';
+
+/** What kind of memory {@link MappedMemory.allocate} gives. */
+export interface AllocateOptions {
+  /** Back the memory with huge pages of this size; the system must have set some aside. */
+  readonly hugePages?: '2M' | '1G' | undefined;
+  /** Lock the memory (mlock), for devices that are given physical addresses without VFIO pinning it. */
+  readonly locked?: boolean | undefined;
+}
+
+const LOCKED = 1;
+const HUGE_FLAG = { '2M': 2, '1G': 4 } as const;
+const HUGE_SIZE = { '2M': 2 ** 21, '1G': 2 ** 30 } as const;
+/** From 8 GiB on, V8 ends the process instead of refusing the view. */
+const LARGEST_VIEW = 4 * 2 ** 30;
+
+let knownPageSize: number | undefined;
+
+/** The size of a page of this system, in bytes. */
+export function pageSize(): number {
+  knownPageSize ??= checked('getpagesize', shim().page_size());
+  return knownPageSize;
+}
+
+/** A mapping with an ArrayBuffer over it. */
+export class MappedMemory {
+  /** The virtual address of the first byte. */
+  readonly address: number;
+  /** Length in bytes, whole pages. */
+  readonly size: number;
+  /** The bytes; length 0 after `close()`. */
+  readonly buffer: ArrayBuffer;
+  #open = true;
+
+  private constructor(address: number, size: number, buffer: ArrayBuffer) {
+    this.address = address;
+    this.size = size;
+    this.buffer = buffer;
+  }
+
+  /**
+   * Allocates zeroed memory that is populated and that a forked child does not inherit.
+   *
+   * @param size - in bytes; rounded up to whole pages
+   * @throws NativeError NATIVE_CALL_FAILED, mostly with ENOMEM; RangeError for a size that can not be
+   */
+  static allocate(size: number, options: AllocateOptions = {}): MappedMemory {
+    const { hugePages, locked = false } = options;
+    const rounded = roundUp(size, hugePages === undefined ? pageSize() : HUGE_SIZE[hugePages]);
+    const flags = (locked ? LOCKED : 0) | (hugePages === undefined ? 0 : HUGE_FLAG[hugePages]);
+    const call = `mmap of ${rounded} bytes${hugePages === undefined ? '' : ` in huge pages of ${hugePages}`}`;
+    return MappedMemory.#wrap(checked(call, shim().memory_allocate(rounded, flags)), rounded);
+  }
+
+  /**
+   * Maps part of a file, shared with everyone who has it mapped. The file descriptor stays the caller's.
+   *
+   * @param offset - in bytes, a multiple of the page size
+   * @param size - in bytes; rounded up to whole pages
+   */
+  static mapFile(fd: number, offset: number, size: number): MappedMemory {
+    const rounded = roundUp(size, pageSize());
+    const address = checked(`mmap of ${rounded} bytes of a file`, shim().memory_map(fd, offset, rounded, 1));
+    return MappedMemory.#wrap(address, rounded);
+  }
+
+  static #wrap(address: number, size: number): MappedMemory {
+    try {
+      return new MappedMemory(address, size, koffi().view(BigInt(address), size));
+    } catch (error) {
+      shim().memory_unmap(address, size);
+      throw error;
+    }
+  }
+
+  /**
+   * Gives the memory back. Every view that was made of `buffer` has length 0 afterwards. Calling it again
+   * does nothing.
+   */
+  close(): void {
+    if (!this.#open) return;
+    this.#open = false;
+    if (detachArrayBuffer(this.buffer)) {
+      checked('munmap', shim().memory_unmap(this.address, this.size));
+    } else {
+      // The views live on, so their addresses must stay valid: the pages go, zeros take their place.
+      checked('mmap over retired memory', shim().memory_retire(this.address, this.size));
+    }
+  }
+}
+
+function roundUp(size: number, unit: number): number {
+  if (!Number.isSafeInteger(size) || size <= 0 || size > LARGEST_VIEW) {
+    throw new RangeError(`A mapping must have between 1 and ${LARGEST_VIEW} bytes, not ${size}`);
+  }
+  return Math.ceil(size / unit) * unit;
+}

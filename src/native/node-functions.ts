@@ -1,0 +1,72 @@
+/**
+ * What the shim does with JavaScript values: detaching an ArrayBuffer, waiting for an eventfd.
+ *
+ * A foreign-function call can not pass such values, so the shim installs functions of its own, once for each
+ * thread that uses it.
+ */
+import { callFailed, checked, ERRNO } from './errno.js';
+import { koffi } from './koffi.js';
+import { shim } from './shim.js';
+
+/** An open poll; the shim closes it when it is collected. */
+type PollExternal = object;
+
+interface NodeFunctions {
+  detach(buffer: ArrayBuffer): boolean;
+  pollOpen(fd: number, callback: () => void): PollExternal | false;
+  pollKeepAlive(poll: PollExternal, keepAlive: boolean): boolean;
+  pollClose(poll: PollExternal): boolean;
+}
+
+let installed: NodeFunctions | undefined;
+
+function functions(): NodeFunctions {
+  installed ??= install();
+  return installed;
+}
+
+/** The global object is the one place that JavaScript and the shim can both name; nothing stays in it. */
+function install(): NodeFunctions {
+  const name = '__virtio_net_shim';
+  const environment = koffi().node.env as unknown as bigint;
+  checked('installation of the shim in Node', shim().install(environment, name));
+  const found = Reflect.get(globalThis, name) as NodeFunctions;
+  Reflect.deleteProperty(globalThis, name);
+  return found;
+}
+
+/**
+ * Makes the length of the buffer, and of every view of it, 0.
+ *
+ * Says whether it worked; where not, its memory must not be unmapped.
+ */
+export function detachArrayBuffer(buffer: ArrayBuffer): boolean {
+  return functions().detach(buffer) && buffer.byteLength === 0;
+}
+
+/** Waiting for an eventfd on the event loop of this thread. */
+export class EventPoll {
+  readonly #external: PollExternal;
+
+  /**
+   * Drains the eventfd and calls `callback` whenever it was signalled. What the callback throws is an uncaught
+   * exception.
+   *
+   * @throws NativeError NATIVE_CALL_FAILED
+   */
+  constructor(fd: number, callback: () => void) {
+    const external = functions().pollOpen(fd, callback);
+    if (external === false) throw callFailed(`uv_poll_start of file descriptor ${fd}`, ERRNO.EINVAL);
+    this.#external = external;
+  }
+
+  /** Whether waiting keeps the event loop alive; true at first. */
+  setKeepAlive(keepAlive: boolean): void {
+    functions().pollKeepAlive(this.#external, keepAlive);
+  }
+
+  /** No callback any more. To be called before the fd is closed; calling it again does nothing. */
+  close(): void {
+    functions().pollClose(this.#external);
+  }
+}
