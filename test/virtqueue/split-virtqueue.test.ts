@@ -1,0 +1,507 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { DescriptorChain } from '../../src/virtqueue/descriptor-chain.js';
+import { SplitVirtqueue } from '../../src/virtqueue/split-virtqueue.js';
+import { NOTHING_USED } from '../../src/virtqueue/virtqueue.js';
+import { PlainMemory } from '../support/plain-memory.js';
+import { SplitDevice } from './split-device.js';
+
+interface Rig {
+  readonly memory: PlainMemory;
+  readonly ring: SplitVirtqueue;
+  readonly device: SplitDevice;
+}
+
+function rig(
+  size: number,
+  options: { eventIndex?: boolean; indirectEntries?: number; base?: number } = {},
+): Rig {
+  const { eventIndex = true, indirectEntries = 0, base } = options;
+  const memory = new PlainMemory(base);
+  const ring = new SplitVirtqueue(memory, { index: 3, size, eventIndex, indirectEntries });
+  return { memory, ring, device: new SplitDevice(memory, ring.layout, eventIndex) };
+}
+
+/** Sends one buffer through the ring and back. */
+function roundTrip({ ring, device }: Rig, token: number): void {
+  expect(ring.addReadable(token, token, 0, 60)).toBe(true);
+  ring.publish();
+  const taken = device.take();
+  expect(taken?.parts).toEqual([{ address: token, length: 60, writable: false }]);
+  device.return(taken?.head ?? -1, 0);
+  expect(ring.take()).toBe(token);
+}
+
+/** The device takes one buffer and returns it with the given length. */
+function finishOne({ device }: Rig, length = 0): boolean {
+  const taken = device.take();
+  if (taken === undefined) throw new Error('the device found no buffer');
+  return device.return(taken.head, length);
+}
+
+describe('a split ring', () => {
+  // Proves: split/virtqueues/1
+  it('places its parts on the alignment that the specification asks for', () => {
+    for (const size of [1, 2, 8, 256, 1024, 32768]) {
+      const { layout } = rig(size).ring;
+      expect(layout.descriptorArea.lo % 16).toBe(0);
+      expect(layout.driverArea.lo % 2).toBe(0);
+      expect(layout.deviceArea.lo % 4).toBe(0);
+    }
+  });
+
+  it('refuses a size that is no power of two', () => {
+    const memory = new PlainMemory();
+    for (const size of [0, 3, 255, 65536, 1.5, NaN]) {
+      expect(() => new SplitVirtqueue(memory, { index: 0, size, eventIndex: true })).toThrow(RangeError);
+    }
+    expect(memory.allocatedBytes).toBe(0);
+  });
+
+  it('gives addresses above 4 GiB in both halves', () => {
+    const { ring, device } = rig(4, { base: 0x1_2345_0000_0000 });
+    ring.addWritable(1, 0xfffffffe, 0xabcd, 100);
+    ring.publish();
+    expect(device.take()?.parts).toEqual([
+      { address: 0xabcd * 2 ** 32 + 0xfffffffe, length: 100, writable: true },
+    ]);
+  });
+
+  // Proves: split/the-virtqueue-available-ring/1, split/updating-idx/1
+  it('shows nothing to the device before it is published', () => {
+    const { ring, device } = rig(8);
+    ring.addReadable(5, 0, 0, 1);
+    ring.addReadable(6, 0, 0, 1);
+    expect(device.pending).toBe(0);
+    ring.publish();
+    expect(device.pending).toBe(2);
+  });
+
+  it('holds as many buffers as it has descriptors, and no more', () => {
+    const { ring } = rig(4);
+    for (let token = 0; token < 4; token += 1) expect(ring.addWritable(token, 0, 0, 10)).toBe(true);
+    expect(ring.freeDescriptors).toBe(0);
+    expect(ring.addWritable(9, 0, 0, 10)).toBe(false);
+    expect(ring.outstanding).toBe(4);
+  });
+
+  it('gives buffers back in the order in which the device returns them', () => {
+    const { ring, device } = rig(8);
+    for (const token of [10, 11, 12]) ring.addReadable(token, token, 0, 1);
+    ring.publish();
+    const taken = [device.take(), device.take(), device.take()].map((buffer) => buffer?.head ?? -1);
+    for (const position of [2, 0, 1]) device.return(taken[position], 0);
+    expect([ring.take(), ring.take(), ring.take(), ring.take()]).toEqual([12, 10, 11, NOTHING_USED]);
+  });
+
+  it.each([1, 2, 256])('goes on when the 16-bit indexes wrap, with %i descriptors', (size) => {
+    const it = rig(size);
+    for (let token = 0; token < 2 * 65536 + 3; token += 1) roundTrip(it, token & 0x7fffffff);
+    expect(it.ring.freeDescriptors).toBe(size);
+    expect(it.ring.broken).toBeUndefined();
+  });
+
+  it('tells how many bytes the device wrote', () => {
+    const it = rig(4);
+    it.ring.addWritable(1, 0, 0, 1526);
+    it.ring.publish();
+    finishOne(it, 74);
+    expect(it.ring.take()).toBe(1);
+    expect(it.ring.usedLength).toBe(74);
+  });
+
+  it('takes no offence at a length reported for a buffer that the device only reads', () => {
+    const it = rig(4);
+    it.ring.addReadable(1, 0, 0, 60);
+    it.ring.publish();
+    finishOne(it, 60);
+    expect(it.ring.take()).toBe(1);
+    expect(it.ring.usedLength).toBe(0);
+  });
+});
+
+describe('chains', () => {
+  const request = (): DescriptorChain =>
+    new DescriptorChain(8).addReadable(0x100, 0, 2).addReadable(0x200, 0, 30).addWritable(0x300, 0, 1);
+  const parts = [
+    { address: 0x100, length: 2, writable: false },
+    { address: 0x200, length: 30, writable: false },
+    { address: 0x300, length: 1, writable: true },
+  ];
+
+  // Proves: split/message-framing/1
+  it.each([0, 2, 8])('carries several parts, with indirect tables of %i entries', (indirectEntries) => {
+    const { ring, device } = rig(8, { indirectEntries });
+    for (let token = 0; token < 1000; token += 1) {
+      expect(ring.addChain(token, request())).toBe(true);
+      expect(ring.freeDescriptors).toBe(indirectEntries === 8 ? 7 : 5);
+      ring.publish();
+      const taken = device.take();
+      expect(taken?.parts).toEqual(parts);
+      device.return(taken?.head ?? -1, 1);
+      expect(ring.take()).toBe(token);
+      expect(ring.usedLength).toBe(1);
+      expect(ring.freeDescriptors).toBe(8);
+    }
+  });
+
+  // Proves: split/indirect-descriptors/1, split/indirect-descriptors/2, split/indirect-descriptors/4
+  it('uses an indirect table only where one was asked for, and never within another', () => {
+    const { ring, memory } = rig(4, { indirectEntries: 0 });
+    ring.addChain(0, request());
+    const { lo, hi } = ring.layout.descriptorArea;
+    const flags = [0, 1, 2].map((index) => memory.bytesAt(lo, hi, 64)[16 * index + 12]);
+    expect(flags).toEqual([1, 1, 2]);
+  });
+
+  it('says when there is no room now, and changes nothing', () => {
+    const { ring } = rig(4);
+    ring.addReadable(0, 0, 0, 1);
+    ring.addReadable(1, 0, 0, 1);
+    expect(ring.addChain(2, request())).toBe(false);
+    expect(ring.freeDescriptors).toBe(2);
+    expect(ring.outstanding).toBe(2);
+  });
+
+  // Proves: split/indirect-descriptors/3, split/the-virtqueue-descriptor-table/1
+  it('refuses what can never fit', () => {
+    const { ring } = rig(2, { indirectEntries: 8 });
+    const long = new DescriptorChain(3).addReadable(0, 0, 1).addReadable(0, 0, 1).addReadable(0, 0, 1);
+    expect(() => ring.addChain(0, long)).toThrow(expect.objectContaining({ code: 'QUEUE_CHAIN_INVALID' }));
+    expect(() => ring.addChain(0, new DescriptorChain(1))).toThrow('0 parts');
+    const heavy = new DescriptorChain(2).addReadable(0, 0, 0xffffffff).addReadable(0, 0, 1);
+    expect(() => ring.addChain(0, heavy)).toThrow('too long');
+    expect(ring.freeDescriptors).toBe(2);
+  });
+
+  it('refuses a readable part behind a writable one, and parts of no length', () => {
+    const chain = new DescriptorChain(4).addWritable(0, 0, 1);
+    expect(() => chain.addReadable(0, 0, 1)).toThrow('can not come after');
+    expect(() => chain.addWritable(0, 0, 0)).toThrow('0 bytes');
+    expect(() => new DescriptorChain(0).addReadable(0, 0, 1)).toThrow('0 parts at most');
+    expect(chain.clear().addReadable(0, 0, 1).totalLength).toBe(1);
+  });
+});
+
+describe('notification of the device', () => {
+  // Proves: split/available-buffer-notification-suppression/6, split/available-buffer-notification-suppression/7
+  it('follows avail_event', () => {
+    const { ring, device } = rig(8);
+    const publish = (count: number): boolean => {
+      for (let i = 0; i < count; i += 1) ring.addReadable(0, 0, 0, 1);
+      ring.publish();
+      return ring.needsNotification();
+    };
+    device.setAvailEvent(2);
+    expect(publish(2)).toBe(false);
+    expect(publish(1)).toBe(true);
+    expect(publish(1)).toBe(false);
+    device.setAvailEvent(5);
+    expect(publish(3)).toBe(true);
+    expect(ring.needsNotification()).toBe(false);
+  });
+
+  // Proves: split/available-buffer-notification-suppression/3, split/available-buffer-notification-suppression/4,
+  //   split/available-buffer-notification-suppression/2
+  it('follows the flag where there is no event index, and ignores avail_event then', () => {
+    const { ring, device } = rig(8, { eventIndex: false });
+    const publish = (): boolean => {
+      ring.addReadable(0, 0, 0, 1);
+      ring.publish();
+      return ring.needsNotification();
+    };
+    device.setAvailEvent(77);
+    expect(publish()).toBe(true);
+    device.setUsedFlags(1);
+    expect(publish()).toBe(false);
+    device.setUsedFlags(0);
+    expect(publish()).toBe(true);
+  });
+
+  // Proves: split/available-buffer-notification-suppression/5
+  it('ignores the flag where there is an event index', () => {
+    const { ring, device } = rig(8);
+    device.setUsedFlags(1);
+    ring.addReadable(0, 0, 0, 1);
+    ring.publish();
+    expect(ring.needsNotification()).toBe(true);
+  });
+});
+
+describe('interrupt suppression', () => {
+  // Proves: split/used-buffer-notification-suppression/4, split/used-buffer-notification-suppression/3
+  it('asks through used_event, and leaves the flags 0', () => {
+    const it = rig(8);
+    for (let token = 0; token < 8; token += 1) it.ring.addReadable(token, 0, 0, 1);
+    it.ring.publish();
+    it.ring.suppressInterrupts();
+    expect(it.device.availableFlags).toBe(0);
+    expect(finishOne(it)).toBe(false);
+    expect(it.ring.requestInterrupt()).toBe(true);
+    it.ring.take();
+    expect(it.ring.requestInterrupt()).toBe(false);
+    expect(finishOne(it)).toBe(true);
+    expect(finishOne(it)).toBe(false);
+    expect(it.ring.requestInterrupt(4)).toBe(false);
+    expect(finishOne(it)).toBe(false);
+    expect(finishOne(it)).toBe(true);
+    expect(it.device.availableFlags).toBe(0);
+  });
+
+  // Proves: split/used-buffer-notification-suppression/1, split/used-buffer-notification-suppression/2
+  it('asks through the flag where there is no event index', () => {
+    const it = rig(8, { eventIndex: false });
+    it.ring.addReadable(0, 0, 0, 1);
+    it.ring.addReadable(1, 0, 0, 1);
+    it.ring.publish();
+    it.ring.suppressInterrupts();
+    expect(it.device.availableFlags).toBe(1);
+    expect(finishOne(it)).toBe(false);
+    expect(it.ring.requestInterrupt()).toBe(true);
+    expect(it.device.availableFlags).toBe(0);
+    expect(finishOne(it)).toBe(true);
+  });
+
+  it('stays silent for 65535 buffers after the last look', () => {
+    const it = rig(1);
+    it.ring.suppressInterrupts();
+    let interrupts = 0;
+    for (let n = 0; n < 65535; n += 1) {
+      it.ring.addReadable(0, 0, 0, 1);
+      it.ring.publish();
+      if (finishOne(it)) interrupts += 1;
+      it.ring.take();
+    }
+    expect(interrupts).toBe(0);
+  });
+});
+
+describe('a device that breaks the protocol', () => {
+  function posted(size = 4): Rig {
+    const it = rig(size);
+    for (let token = 0; token < 2; token += 1) it.ring.addWritable(token, 0, 0, 100);
+    it.ring.publish();
+    return it;
+  }
+  function expectBroken({ ring }: Rig, how: string): void {
+    expect(ring.take()).toBe(NOTHING_USED);
+    expect(ring.broken).toMatchObject({ code: 'QUEUE_BROKEN' });
+    expect(ring.broken?.message).toContain(how);
+    expect(ring.broken?.message).toContain('queue 3');
+    expect(ring.take()).toBe(NOTHING_USED);
+    expect(ring.hasUsed()).toBe(false);
+  }
+
+  it.each([3, 4, 100, 32768, 65535])('is noticed when its index jumps by %i', (jump) => {
+    const it = posted();
+    it.device.advance(jump);
+    expectBroken(it, 'used index went from 0 to');
+  });
+
+  it.each([4, 5, 65536, 0xffffffff])('is noticed when it returns descriptor %i', (id) => {
+    const it = posted();
+    it.device.return(id, 10);
+    expectBroken(it, `descriptor ${id} of 4`);
+  });
+
+  it('is noticed when it returns what it does not have', () => {
+    const it = posted();
+    it.device.return(3, 10);
+    expectBroken(it, 'which it did not have');
+  });
+
+  it('is noticed when it returns a buffer twice', () => {
+    const it = posted();
+    it.device.return(0, 10);
+    it.device.return(0, 10);
+    expect(it.ring.take()).toBe(0);
+    expectBroken(it, 'which it did not have');
+  });
+
+  it('is noticed when it names a descriptor in the middle of a chain', () => {
+    const it = rig(4);
+    it.ring.addChain(7, new DescriptorChain(2).addReadable(0, 0, 1).addWritable(0, 0, 1));
+    it.ring.publish();
+    const taken = it.device.take();
+    it.device.return(((taken?.head ?? 0) + 1) % 4, 1);
+    expectBroken(it, 'which it did not have');
+  });
+
+  it.each([101, 65536, 0xffffffff])('is noticed when it says that it wrote %i bytes into 100', (length) => {
+    const it = posted();
+    it.device.return(0, length);
+    expectBroken(it, `wrote ${length} bytes into a buffer of 100`);
+  });
+
+  it('leaves the buffers to be taken back by a reset, after which all goes on', () => {
+    const it = posted();
+    it.device.return(9, 10);
+    expectBroken(it, 'descriptor 9');
+    const tokens: number[] = [];
+    it.ring.reset((token) => tokens.push(token));
+    expect(tokens.sort()).toEqual([0, 1]);
+    expect(it.ring.broken).toBeUndefined();
+    const after = { ...it, device: new SplitDevice(it.memory, it.ring.layout, true) };
+    for (let token = 0; token < 20; token += 1) roundTrip(after, token);
+  });
+});
+
+// Every interleaving of what both sides do, against a model: nothing lost, nothing twice, no missed wake-up.
+describe('any interleaving', () => {
+  const steps = fc.array(
+    fc.oneof(
+      {
+        weight: 4,
+        arbitrary: fc.record({ do: fc.constant('add' as const), parts: fc.integer({ min: 1, max: 4 }) }),
+      },
+      { weight: 3, arbitrary: fc.record({ do: fc.constant('publish' as const) }) },
+      { weight: 4, arbitrary: fc.record({ do: fc.constant('deviceTakes' as const) }) },
+      { weight: 4, arbitrary: fc.record({ do: fc.constant('deviceReturns' as const), pick: fc.nat() }) },
+      { weight: 3, arbitrary: fc.record({ do: fc.constant('take' as const) }) },
+      { weight: 1, arbitrary: fc.record({ do: fc.constant('driverSleeps' as const) }) },
+      { weight: 1, arbitrary: fc.record({ do: fc.constant('deviceSleeps' as const) }) },
+    ),
+    { minLength: 1, maxLength: 300 },
+  );
+  const setups = fc.record({
+    size: fc.constantFrom(1, 2, 4, 8),
+    eventIndex: fc.boolean(),
+    indirectEntries: fc.constantFrom(0, 2, 4),
+    // Rounds that bring the indexes to where they wrap.
+    start: fc.constantFrom(0, 0x7ffe, 0xfffc, 0xffff),
+  });
+
+  it('loses nothing, repeats nothing, and misses no wake-up', () => {
+    fc.assert(
+      fc.property(setups, steps, (setup, script) => {
+        const world = new World(setup);
+        for (const step of script) world[step.do](step as { parts: number; pick: number });
+        world.finish();
+      }),
+      { numRuns: 400 },
+    );
+  }, 60_000);
+
+  class World {
+    private readonly rig: Rig;
+    private readonly size: number;
+    private nextToken = 0;
+    private readonly unpublished: number[] = [];
+    private readonly withDriver = new Set<number>();
+    private readonly atDevice: { head: number; token: number; writable: number }[] = [];
+    private readonly returned: { token: number; length: number }[] = [];
+    private deviceAsleep = false;
+    private driverAsleep = false;
+
+    constructor(setup: { size: number; eventIndex: boolean; indirectEntries: number; start: number }) {
+      this.rig = rig(setup.size, setup);
+      this.size = setup.size;
+      const { ring, device } = this.rig;
+      for (let n = 0; n < setup.start; n += 1) {
+        ring.addReadable(0, 0, 0, 1);
+        ring.publish();
+        device.return(device.take()?.head ?? -1, 0);
+        ring.take();
+      }
+      ring.needsNotification();
+    }
+
+    add({ parts }: { parts: number }): void {
+      const { ring } = this.rig;
+      if (parts > this.size) return;
+      const token = this.nextToken;
+      const chain = new DescriptorChain(4);
+      // The address of every part tells the token, so that the device can say whose buffer it is.
+      for (let part = 0; part < parts; part += 1) {
+        if (part < parts >> 1) chain.addReadable(token * 16 + part, 0, 8);
+        else chain.addWritable(token * 16 + part, 0, 8);
+      }
+      const free = ring.freeDescriptors;
+      if (!ring.addChain(token, chain)) {
+        expect(free).toBeLessThan(parts);
+        expect(ring.freeDescriptors).toBe(free);
+        return;
+      }
+      this.nextToken += 1;
+      this.unpublished.push(token);
+    }
+
+    publish(): void {
+      const { ring } = this.rig;
+      ring.publish();
+      const some = this.unpublished.length > 0;
+      for (const token of this.unpublished.splice(0)) this.withDriver.add(token);
+      const notified = ring.needsNotification();
+      // A device that sleeps must be woken when there is something new.
+      if (this.deviceAsleep && some) expect(notified).toBe(true);
+      if (notified) this.deviceAsleep = false;
+    }
+
+    deviceTakes(): void {
+      if (this.deviceAsleep) return;
+      const taken = this.rig.device.take();
+      if (taken === undefined) {
+        expect(this.withDriver.size).toBe(0);
+        return;
+      }
+      const token = Math.floor(taken.parts[0].address / 16);
+      expect(taken.parts.map(({ address }) => address)).toEqual(
+        taken.parts.map((_, part) => token * 16 + part),
+      );
+      expect(this.withDriver.delete(token)).toBe(true);
+      const writable = taken.parts.filter((part) => part.writable).length * 8;
+      this.atDevice.push({ head: taken.head, token, writable });
+    }
+
+    deviceReturns({ pick }: { pick: number }): void {
+      if (this.atDevice.length === 0) return;
+      const [{ head, token, writable }] = this.atDevice.splice(pick % this.atDevice.length, 1);
+      const length = writable === 0 ? 0 : pick % (writable + 1);
+      const interrupt = this.rig.device.return(head, length);
+      this.returned.push({ token, length });
+      // A driver that sleeps must be interrupted.
+      if (this.driverAsleep) expect(interrupt).toBe(true);
+      if (interrupt) this.driverAsleep = false;
+    }
+
+    take(): void {
+      const expected = this.returned.shift();
+      expect(this.rig.ring.hasUsed()).toBe(expected !== undefined);
+      const token = this.rig.ring.take();
+      expect(this.rig.ring.broken).toBeUndefined();
+      expect(token).toBe(expected?.token ?? NOTHING_USED);
+      if (expected !== undefined) expect(this.rig.ring.usedLength).toBe(expected.length);
+    }
+
+    driverSleeps(): void {
+      const moreCame = this.rig.ring.requestInterrupt();
+      expect(moreCame).toBe(this.returned.length > 0);
+      this.driverAsleep = !moreCame;
+    }
+
+    deviceSleeps(): void {
+      this.deviceAsleep = !this.rig.device.sleep();
+    }
+
+    finish(): void {
+      this.publish();
+      this.deviceAsleep = false;
+      while (this.withDriver.size > 0) this.deviceTakes();
+      while (this.atDevice.length > 0) this.deviceReturns({ pick: 1 });
+      while (this.returned.length > 0) this.take();
+      this.take();
+      expect(this.rig.ring.outstanding).toBe(0);
+      expect(this.rig.ring.freeDescriptors).toBe(this.size);
+    }
+  }
+});
+
+describe('the memory of a ring', () => {
+  it('is given back', () => {
+    const { memory, ring } = rig(256);
+    expect(memory.allocatedBytes).toBeGreaterThan(0);
+    ring.free();
+    ring.free();
+    expect(memory.allocatedBytes).toBe(0);
+  });
+});
