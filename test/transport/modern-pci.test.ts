@@ -1,0 +1,399 @@
+import { describe, expect, it } from 'vitest';
+import { SILENT, type Logger } from '../../src/log.js';
+import { ModernPciTransport } from '../../src/transport/modern-pci.js';
+import { STATUS, type QueueLayout } from '../../src/transport/transport.js';
+import {
+  BAR,
+  COMMON,
+  FakeVirtioDevice,
+  MULTIPLIER,
+  NO_VECTOR,
+  NOTIFY_AT,
+  type FakeDeviceOptions,
+} from './fake-virtio-device.js';
+
+function make(
+  options: FakeDeviceOptions = {},
+  log: Logger = SILENT,
+): { device: FakeVirtioDevice; transport: ModernPciTransport } {
+  const device = new FakeVirtioDevice(options);
+  return { device, transport: new ModernPciTransport(device.pci, { log }) };
+}
+
+const LAYOUT: QueueLayout = {
+  size: 128,
+  descriptorArea: { lo: 0x1000_0000, hi: 0x1 },
+  driverArea: { lo: 0xf000_2000, hi: 0x2 },
+  deviceArea: { lo: 0x1000_3000, hi: 0x3 },
+};
+
+const NO_HANDLERS = { queue: () => undefined, config: () => undefined };
+
+const code = (name: string): unknown => expect.objectContaining({ code: name });
+
+/** The written registers of the common configuration, in order. */
+function writes(device: FakeVirtioDevice): string[] {
+  const nameAt = new Map(Object.entries(COMMON).map(([name, [offset]]) => [offset as number, name]));
+  return device.pci.accesses
+    .filter((one) => one.kind === 'write' && one.bar === BAR && one.offset < NOTIFY_AT)
+    .map((one) => `${nameAt.get(one.offset) ?? '?'}=${one.value}`);
+}
+
+describe('features and status', () => {
+  it('reads and writes all 64 feature bits', () => {
+    const { device, transport } = make({ features: 0x8000_0001_c000_0003n });
+    expect(transport.readDeviceFeatures()).toBe(0x8000_0001_c000_0003n);
+    transport.writeDriverFeatures(0x8000_0001_4000_0002n);
+    expect(device.driverFeatures).toEqual([0x4000_0002, 0x8000_0001]);
+    expect(device.violations).toEqual([]);
+  });
+
+  it('refuses feature bits that there are no registers for', () => {
+    const { transport } = make();
+    expect(() => transport.writeDriverFeatures(1n << 64n)).toThrow(code('OPTION_INVALID'));
+    expect(() => transport.writeDriverFeatures(-1n)).toThrow(code('OPTION_INVALID'));
+  });
+
+  it('reads and writes the status, of 8 bits (pci/pci-device-layout/1)', () => {
+    const { device, transport } = make();
+    transport.writeStatus(STATUS.ACKNOWLEDGE | STATUS.DRIVER);
+    expect(device.status).toBe(3);
+    expect(transport.readStatus()).toBe(3);
+    expect(device.violations).toEqual([]);
+  });
+});
+
+describe('queues', () => {
+  it('tells how many there are and how large they may be', () => {
+    const { transport } = make({ queueSizes: [256, 128, 64] });
+    expect(transport.queueCount).toBe(3);
+    expect([0, 1, 2, 3, 65535, -1].map((queue) => transport.maxQueueSize(queue))).toEqual([
+      256, 128, 64, 0, 0, 0,
+    ]);
+  });
+
+  it('sets a queue up and enables it last (pci/common-configuration-structure-layout/4)', () => {
+    const { device, transport } = make();
+    transport.enableQueue(1, LAYOUT);
+    expect(Object.fromEntries(device.queue(1))).toEqual({
+      queue_size: 128,
+      queue_msix_vector: NO_VECTOR,
+      queue_notify_off: 1,
+      queue_desc: 0x1000_0000,
+      queue_desc_hi: 1,
+      queue_driver: 0xf000_2000,
+      queue_driver_hi: 2,
+      queue_device: 0x1000_3000,
+      queue_device_hi: 3,
+      queue_enable: 1,
+    });
+    expect(writes(device).at(-1)).toBe('queue_enable=1');
+    expect(device.queue(0).get('queue_enable')).toBeUndefined();
+    expect(device.violations).toEqual([]);
+  });
+
+  it('still knows the offered size when a smaller one was written', () => {
+    const { transport } = make();
+    transport.enableQueue(0, LAYOUT);
+    expect(transport.maxQueueSize(0)).toBe(256);
+  });
+
+  it('notifies with the queue index, 16 bits wide (pci/available-buffer-notifications/1, /3)', () => {
+    const { device, transport } = make({ notifyOffOf: (queue) => queue });
+    transport.enableQueue(0, LAYOUT);
+    transport.enableQueue(1, LAYOUT);
+    const before = device.pci.accesses.length;
+    transport.notify(1);
+    transport.notify(0);
+    expect(device.pci.accesses.slice(before)).toEqual([
+      { kind: 'write', bar: BAR, offset: NOTIFY_AT + MULTIPLIER, width: 2, value: 1 },
+      { kind: 'write', bar: BAR, offset: NOTIFY_AT, width: 2, value: 0 },
+    ]);
+  });
+
+  it('refuses a second time, until the device was reset', () => {
+    const { device, transport } = make();
+    transport.enableQueue(0, LAYOUT);
+    expect(() => transport.enableQueue(0, LAYOUT)).toThrow(code('DEVICE_QUEUE_UNAVAILABLE'));
+    transport.writeStatus(0);
+    expect(() => transport.notify(0)).toThrow(code('DEVICE_QUEUE_UNAVAILABLE'));
+    transport.enableQueue(0, { ...LAYOUT, size: 256 });
+    transport.notify(0);
+    expect(device.notified).toEqual([0]);
+    expect(device.violations).toEqual([]);
+  });
+
+  it('refuses a queue that is not there, or larger than offered, before it writes anything', () => {
+    const { device, transport } = make({ queueSizes: [64, 0] });
+    expect(() => transport.enableQueue(0, LAYOUT)).toThrow(/at most 64 entries, not 128/);
+    expect(() => transport.enableQueue(1, LAYOUT)).toThrow(code('DEVICE_QUEUE_UNAVAILABLE'));
+    expect(() => transport.enableQueue(7, LAYOUT)).toThrow(code('DEVICE_QUEUE_UNAVAILABLE'));
+    expect(writes(device).filter((one) => !one.startsWith('queue_select'))).toEqual([]);
+  });
+
+  it('writes only a power of two as the size of a split ring (pci/common-configuration-structure-layout/3)', () => {
+    const { device, transport } = make();
+    for (const size of [0, 100, -1, 1.5, NaN]) {
+      expect(() => transport.enableQueue(0, { ...LAYOUT, size })).toThrow(code('OPTION_INVALID'));
+    }
+    expect(device.queue(0).get('queue_size')).toBe(256);
+  });
+
+  it('takes any size but 0 for a packed ring (pci/common-configuration-structure-layout/2)', () => {
+    const { device, transport } = make();
+    transport.writeDriverFeatures(1n << 34n);
+    expect(() => transport.enableQueue(0, { ...LAYOUT, size: 0 })).toThrow(code('OPTION_INVALID'));
+    transport.enableQueue(0, { ...LAYOUT, size: 100 });
+    expect(device.queue(0).get('queue_size')).toBe(100);
+  });
+
+  it('refuses a size that no queue can have', () => {
+    const { transport } = make({ queueSizes: [0xffff] });
+    expect(() => transport.maxQueueSize(0)).toThrow(/says it has 65535 entries/);
+  });
+
+  it('refuses to notify outside of the notification structure', () => {
+    const last = 0x1000 / MULTIPLIER - 1;
+    const { device, transport } = make({ notifyOffOf: (queue) => last + queue });
+    transport.enableQueue(0, LAYOUT);
+    expect(() => transport.enableQueue(1, LAYOUT)).toThrow(/is notified at 4096, beyond the 4096 bytes/);
+    expect(device.queue(1).get('queue_enable')).toBeUndefined();
+    expect(() => transport.notify(1)).toThrow(code('DEVICE_QUEUE_UNAVAILABLE'));
+  });
+});
+
+describe('device configuration', () => {
+  const config = Uint8Array.of(0x52, 0x54, 0, 0x12, 0x34, 0x56, 1, 0, 4, 0);
+
+  it('reads fields of 1, 2 and 4 bytes', () => {
+    const { transport } = make({ config });
+    expect(transport.configLength).toBe(10);
+    expect(transport.readConfig(0, 1)).toBe(0x52);
+    expect(transport.readConfig(8, 2)).toBe(4);
+    expect(transport.readConfig(4, 4)).toBe(0x0001_5634);
+  });
+
+  it('refuses a field beyond what the device has', () => {
+    const { transport } = make({ config });
+    expect(() => transport.readConfig(8, 4)).toThrow(code('DEVICE_CONFIG_INVALID'));
+    expect(() => transport.readConfig(10, 2)).toThrow(/10 bytes and no field of 2 bytes at 10/);
+  });
+
+  it('refuses an access that is not aligned', () => {
+    const { transport } = make({ config });
+    for (const offset of [1, 3, -2, 0.5, NaN])
+      expect(() => transport.readConfig(offset, 2)).toThrow(RangeError);
+  });
+
+  it('reads the generation and the ISR status, which reading clears', () => {
+    const { device, transport } = make();
+    device.generation = 200;
+    device.isr = 3;
+    expect(transport.readConfigGeneration()).toBe(200);
+    expect([transport.readIsr(), transport.readIsr()]).toEqual([3, 0]);
+  });
+});
+
+describe('interrupts', () => {
+  /** Which handlers each vector calls, with three queues. */
+  function routes(msixVectors: number): { calls: string[][]; device: FakeVirtioDevice } {
+    const { device, transport } = make({ msixVectors });
+    const calls: string[] = [];
+    transport.enableInterrupts(3, {
+      queue: (queue) => calls.push(`queue ${queue}`),
+      config: () => calls.push('config'),
+    });
+    for (const queue of [0, 1, 2]) transport.enableQueue(queue, { ...LAYOUT, size: 64 });
+    return { device, calls: device.pci.handlers.map((handler) => (handler(), calls.splice(0))) };
+  }
+  const vectorsOf = (device: FakeVirtioDevice): unknown[] => [
+    device.registers.get('config_msix_vector'),
+    ...device.queues.map((queue) => queue.get('queue_msix_vector')),
+  ];
+
+  it.each([4, 5, 2048])('gives each event a vector of its own, of %i', (available) => {
+    const { calls, device } = routes(available);
+    expect(calls).toEqual([['config'], ['queue 0'], ['queue 1'], ['queue 2']]);
+    expect(vectorsOf(device)).toEqual([0, 1, 2, 3]);
+  });
+
+  it.each([2, 3])('lets the queues share one, of %i', (available) => {
+    const { calls, device } = routes(available);
+    expect(calls).toEqual([['config'], ['queue 0', 'queue 1', 'queue 2']]);
+    expect(vectorsOf(device)).toEqual([0, 1, 1, 1]);
+  });
+
+  it('lets everything share the only one (pci/notification-of-device-configuration-changes/1)', () => {
+    const { calls, device } = routes(1);
+    expect(calls).toEqual([['config', 'queue 0', 'queue 1', 'queue 2']]);
+    expect(vectorsOf(device)).toEqual([0, 0, 0, 0]);
+  });
+
+  it('says how to go on where there are none', () => {
+    const { transport } = make({ msixVectors: 0 });
+    expect(() => transport.enableInterrupts(2, NO_HANDLERS)).toThrow(/\{ interrupts: false \}/);
+    expect(() => transport.enableInterrupts(2, NO_HANDLERS)).toThrow(code('DEVICE_VECTOR_REFUSED'));
+  });
+
+  it('notices that a vector was refused (pci/msi-x-vector-configuration/5)', () => {
+    const queueRefused = make({ refuseVectorsFrom: 2 });
+    queueRefused.transport.enableInterrupts(3, NO_HANDLERS);
+    queueRefused.transport.enableQueue(0, LAYOUT);
+    expect(() => queueRefused.transport.enableQueue(1, LAYOUT)).toThrow(/refused vector 2 for queue 1/);
+    expect(queueRefused.device.queue(1).get('queue_enable')).toBeUndefined();
+
+    const configRefused = make({ refuseVectorsFrom: 0 });
+    expect(() => configRefused.transport.enableInterrupts(3, NO_HANDLERS)).toThrow(
+      code('DEVICE_VECTOR_REFUSED'),
+    );
+    expect(configRefused.device.pci.events.at(-1)).toBe('disable MSI-X');
+  });
+
+  it('turns them off, and calls no handler from then on, not even within one interrupt', () => {
+    const { device, transport } = make({ msixVectors: 1 });
+    const calls: number[] = [];
+    transport.enableInterrupts(3, {
+      config: () => undefined,
+      queue: (queue) => {
+        calls.push(queue);
+        if (queue === 1) transport.disableInterrupts();
+      },
+    });
+    device.pci.handlers[0]?.();
+    expect(calls).toEqual([0, 1]);
+    expect(device.registers.get('config_msix_vector')).toBe(NO_VECTOR);
+    expect(device.pci.events.filter((one) => one === 'disable MSI-X')).toHaveLength(1);
+    transport.disableInterrupts();
+    expect(device.pci.events.filter((one) => one === 'disable MSI-X')).toHaveLength(1);
+  });
+
+  it('replaces the handlers when turned on again', () => {
+    const { device, transport } = make();
+    const calls: string[] = [];
+    for (const name of ['old', 'new']) {
+      transport.enableInterrupts(1, { ...NO_HANDLERS, config: () => calls.push(name) });
+    }
+    device.pci.handlers[0]?.();
+    expect(calls).toEqual(['new']);
+  });
+
+  it('passes on whether they keep the event loop alive', () => {
+    const { device, transport } = make();
+    transport.setKeepAlive(false);
+    expect(device.pci.keepAlive).toBe(false);
+  });
+});
+
+describe('closing', () => {
+  const warnings = (log: string[]): Logger => ({
+    ...SILENT,
+    warn: (_, message) => log.push(message),
+    error: (_, message) => log.push(message),
+  });
+
+  it('resets the device first, and gives everything back in the reverse order', async () => {
+    const device = new FakeVirtioDevice();
+    const released: string[] = [];
+    const transport = new ModernPciTransport(device.pci, {
+      log: SILENT,
+      release: () => Promise.resolve(void released.push(...device.pci.events, 'release')),
+    });
+    transport.writeStatus(STATUS.ACKNOWLEDGE | STATUS.DRIVER | STATUS.FEATURES_OK);
+    transport.enableInterrupts(1, NO_HANDLERS);
+    transport.enableQueue(0, LAYOUT);
+    device.resetDelay = 3;
+    await Promise.all([transport.close(), transport.close()]);
+    await transport.close();
+    expect(released).toEqual([
+      'open BAR 4',
+      'enable 2 vectors',
+      'status 0',
+      'disable',
+      'disable MSI-X',
+      'close BAR 4',
+      'close function',
+      'release',
+    ]);
+    expect(device.status).toBe(0);
+    expect(() => transport.readStatus()).toThrow(/closed/);
+    expect(() => transport.notify(0)).toThrow();
+  });
+
+  it('runs no handler while it waits for the reset', async () => {
+    const { device, transport } = make({ msixVectors: 1 });
+    let calls = 0;
+    transport.enableInterrupts(1, { queue: () => calls++, config: () => calls++ });
+    transport.writeStatus(STATUS.ACKNOWLEDGE);
+    device.resetDelay = 3;
+    const closing = transport.close();
+    device.pci.handlers[0]?.();
+    await closing;
+    expect(calls).toBe(0);
+  });
+
+  it('resets the function where the device hangs', async () => {
+    const log: string[] = [];
+    const { device, transport } = make({}, warnings(log));
+    transport.writeStatus(STATUS.ACKNOWLEDGE);
+    device.resetDelay = Infinity;
+    await transport.close();
+    expect(device.pci.events.slice(1)).toEqual([
+      'status 0',
+      'disable',
+      'reset function',
+      'close BAR 4',
+      'close function',
+    ]);
+    expect(log).toHaveLength(1);
+
+    const worse = make({}, warnings(log));
+    worse.transport.writeStatus(STATUS.ACKNOWLEDGE);
+    worse.device.resetDelay = Infinity;
+    worse.device.pci.resettable = false;
+    await worse.transport.close();
+    expect(log).toHaveLength(3);
+    expect(worse.device.pci.events).toContain('close function');
+  });
+
+  it('does every step even if all fail, and throws the first failure', async () => {
+    const log: string[] = [];
+    const device = new FakeVirtioDevice();
+    const transport = new ModernPciTransport(device.pci, {
+      log: warnings(log),
+      release: () => Promise.reject(new Error('release is broken')),
+    });
+    transport.enableInterrupts(1, NO_HANDLERS);
+    for (const step of ['disable', 'disable MSI-X', 'close BAR 4', 'close function']) {
+      device.pci.broken.add(step);
+    }
+    await expect(transport.close()).rejects.toThrow('disable is broken');
+    expect(device.pci.events.slice(-4)).toEqual([
+      'disable',
+      'disable MSI-X',
+      'close BAR 4',
+      'close function',
+    ]);
+    expect(log).toHaveLength(5);
+  });
+});
+
+describe('construction', () => {
+  it('opens each BAR once', () => {
+    const { device } = make();
+    expect(device.pci.events).toEqual(['open BAR 4']);
+  });
+
+  it('leaves nothing open when it fails', () => {
+    const device = new FakeVirtioDevice();
+    device.pci.bars.set(2, { size: 0x1000, read: () => 0, write: () => undefined });
+    const isrCapability = device.pci.config.findIndex(
+      (id, at) => at >= 0x40 && id === 9 && device.pci.config[at + 3] === 3,
+    );
+    device.pci.config[isrCapability + 4] = 2;
+    device.pci.config.fill(0, isrCapability + 8, isrCapability + 12);
+    device.pci.broken.add('open BAR 2');
+    expect(() => new ModernPciTransport(device.pci, { log: SILENT })).toThrow('open BAR 2 is broken');
+    expect(device.pci.openWindows).toBe(0);
+    expect(device.pci.events).toEqual(['open BAR 4', 'open BAR 2', 'close BAR 4']);
+  });
+});
