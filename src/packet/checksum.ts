@@ -12,8 +12,8 @@ export function internetChecksum(bytes: Uint8Array, offset = 0, end = bytes.leng
   let sum = initial;
   let at = offset;
   // A double holds the sum of 2^37 words exactly, so the carries are folded once, at the end.
-  for (; at + 1 < last; at += 2) sum += ((bytes[at] ?? 0) << 8) | (bytes[at + 1] ?? 0);
-  if (at < last) sum += (bytes[at] ?? 0) << 8;
+  for (; at + 1 < last; at += 2) sum += (bytes[at] << 8) | bytes[at + 1];
+  if (at < last) sum += bytes[at] << 8;
   return ~foldCarries(sum) & 0xffff;
 }
 

@@ -1,0 +1,265 @@
+/** The registers of the device: status, features, queues and notifications (VIRTIO 1.3, chapters 2 and 3). */
+import { DeviceError } from '../errors.js';
+import type { Logger } from '../log.js';
+import { STATUS, type QueueLayout } from '../transport/transport.js';
+import type { ConfigSpace } from './config-space.js';
+import type { DeviceQueue } from './device-queue.js';
+import { canWorkWith, forbiddenChoice, hasFeature } from './features.js';
+import type { Interrupts } from './interrupts.js';
+import { hex, type SimulatedMemory, type SimulatedRegion } from './memory.js';
+import { SplitQueue } from './split-queue.js';
+import type { Counters } from './statistics.js';
+import { DriverViolation } from './violation.js';
+
+/** What a kind of device does with its queues. Its methods may throw a DriverViolation. */
+export interface DeviceFunction {
+  queueEnabled(index: number, queue: DeviceQueue, features: bigint): void;
+  notified(index: number): void;
+  reset(): void;
+}
+
+export interface CoreOptions {
+  readonly name: string;
+  readonly offered: bigint;
+  /** Says no to features that the device could work with; for tests. */
+  readonly acceptFeatures: (features: bigint) => boolean;
+  readonly queueCount: number;
+  readonly queueSize: number;
+  readonly isolation: boolean;
+  readonly logger: Logger;
+}
+
+/** The parts that the registers act on. */
+export interface CoreParts {
+  readonly memory: SimulatedMemory;
+  readonly interrupts: Interrupts;
+  readonly config: ConfigSpace;
+  readonly counters: Counters;
+}
+
+/** The steps of initialisation, each with the one before it (VIRTIO 1.3, 3.1.1). */
+const STEPS: readonly (readonly [name: string, bit: number, before: number])[] = [
+  ['ACKNOWLEDGE', STATUS.ACKNOWLEDGE, 0],
+  ['DRIVER', STATUS.DRIVER, STATUS.ACKNOWLEDGE],
+  ['FEATURES_OK', STATUS.FEATURES_OK, STATUS.DRIVER],
+  ['DRIVER_OK', STATUS.DRIVER_OK, STATUS.FEATURES_OK],
+];
+const ALL_STATUS_BITS = Object.values(STATUS).reduce((bits, bit) => bits | bit, 0);
+
+export class DeviceCore {
+  readonly options: CoreOptions;
+  readonly parts: CoreParts;
+  /** What rules the driver broke, a sentence each, the oldest first. */
+  readonly violations: string[] = [];
+  readonly #queues: (DeviceQueue | undefined)[];
+  #function: DeviceFunction | undefined;
+  #status = 0;
+  #driverFeatures = 0n;
+
+  constructor(options: CoreOptions, parts: CoreParts) {
+    this.options = options;
+    this.parts = parts;
+    this.#queues = Array.from({ length: options.queueCount }, () => undefined);
+    parts.memory.onFree = (region) => this.#regionFreed(region);
+  }
+
+  /** Says what the device does with its queues; to be called once. */
+  attach(deviceFunction: DeviceFunction): void {
+    this.#function = deviceFunction;
+  }
+
+  get status(): number {
+    return this.#status;
+  }
+
+  /** Whether a driver is at work and the device works for it. */
+  get isLive(): boolean {
+    return (this.#status & (STATUS.DRIVER_OK | STATUS.DEVICE_NEEDS_RESET)) === STATUS.DRIVER_OK;
+  }
+
+  writeStatus(value: number): void {
+    if (value === 0) this.reset();
+    else this.guard(() => this.#advance(value));
+  }
+
+  writeDriverFeatures(features: bigint): void {
+    this.guard(() => {
+      if (!this.#has(STATUS.DRIVER)) throw new DriverViolation('features were written before DRIVER was set');
+      if (this.#has(STATUS.FEATURES_OK)) throw new DriverViolation('features were written after FEATURES_OK');
+      this.#driverFeatures = features;
+    });
+  }
+
+  enableQueue(index: number, layout: QueueLayout): void {
+    const { name, queueCount } = this.options;
+    if (!(index in this.#queues)) {
+      throw new DeviceError(
+        'DEVICE_QUEUE_UNAVAILABLE',
+        `${name} has ${queueCount} queues, but no queue ${index}`,
+      );
+    }
+    this.guard(() => {
+      this.#checkMayEnable(index);
+      this.#within(index, () => this.#enable(index, layout));
+    });
+  }
+
+  notify(index: number): void {
+    const { counters } = this.parts;
+    counters.notifications++;
+    this.guard(() => {
+      if (!this.#has(STATUS.DRIVER_OK))
+        throw new DriverViolation(`queue ${index} was notified before DRIVER_OK`);
+      if (!this.isLive) return;
+      const queue = this.#queues[index];
+      if (queue === undefined) throw new DriverViolation(`queue ${index} was notified but is not enabled`);
+      this.#within(index, () => {
+        if (!queue.acceptNotification()) counters.notificationsUnneeded++;
+        this.#function?.notified(index);
+      });
+    });
+  }
+
+  /** Does the device's own work on a queue; undefined if a violation came to light by it. */
+  work<Result>(index: number, run: () => Result): Result | undefined {
+    return this.guard(() => this.#within(index, run));
+  }
+
+  /** Shows the driver what was completed, and interrupts where that is wanted. */
+  publish(index: number): void {
+    const { counters, interrupts } = this.parts;
+    const wish = this.#queues[index]?.publish();
+    if (wish === 'suppressed') counters.interruptsSuppressed++;
+    if (wish === 'wanted' && interrupts.raiseQueue(index)) counters.interruptsSent++;
+  }
+
+  /** Tells the driver, if one is at work, that the configuration has changed (VIRTIO 1.3, 2.5, 3.1). */
+  configChanged(): void {
+    const { counters, interrupts } = this.parts;
+    if (this.#has(STATUS.DRIVER_OK) && interrupts.raiseConfig()) counters.configInterrupts++;
+  }
+
+  /** Sets DEVICE_NEEDS_RESET and stops working (VIRTIO 1.3, 2.1.2). */
+  askForReset(): void {
+    if (this.#has(STATUS.DEVICE_NEEDS_RESET)) return;
+    this.#status |= STATUS.DEVICE_NEEDS_RESET;
+    this.configChanged();
+  }
+
+  reset(): void {
+    if (this.isLive) this.guard(() => this.#verifyQueues());
+    this.#status = 0;
+    this.#driverFeatures = 0n;
+    this.#queues.fill(undefined);
+    this.#function?.reset();
+    this.parts.interrupts.unmapAll();
+  }
+
+  /** Runs something on the driver's behalf; if it breaks a rule, records that and asks for a reset. */
+  guard<Result>(run: () => Result): Result | undefined {
+    try {
+      return run();
+    } catch (error) {
+      if (!(error instanceof DriverViolation)) throw error;
+      this.#record(error.message);
+      this.askForReset();
+      return undefined;
+    }
+  }
+
+  #has(bit: number): boolean {
+    return (this.#status & bit) !== 0;
+  }
+
+  #record(sentence: string): void {
+    this.violations.push(sentence);
+    this.options.logger.warn({ device: this.options.name, violation: sentence }, 'the driver broke a rule');
+  }
+
+  #advance(value: number): void {
+    if ((value & ~ALL_STATUS_BITS) !== 0)
+      throw new DriverViolation(`the status ${hex(value)} has unknown bits`);
+    const cleared = this.#status & ~value & ~STATUS.DEVICE_NEEDS_RESET;
+    if (cleared !== 0) throw new DriverViolation(`the driver cleared the status bits ${hex(cleared)}`);
+    const added = value & ~this.#status;
+    if ((added & STATUS.DEVICE_NEEDS_RESET) !== 0) {
+      throw new DriverViolation('the driver set DEVICE_NEEDS_RESET, which is the device’s to set');
+    }
+    if (added === 0) return;
+    if (this.#has(STATUS.FAILED))
+      throw new DriverViolation('the driver went on after FAILED without a reset');
+    if ((added & STATUS.FAILED) !== 0) this.#status |= STATUS.FAILED;
+    else this.#takeStep(added);
+  }
+
+  #takeStep(added: number): void {
+    const step = STEPS.find(([, bit]) => bit === added);
+    if (step === undefined) throw new DriverViolation(`the driver set the status bits ${hex(added)} at once`);
+    const [name, bit, before] = step;
+    if (before !== 0 && !this.#has(before)) {
+      const needed = STEPS.find(([, other]) => other === before)?.[0] ?? '';
+      throw new DriverViolation(`the driver set ${name} before ${needed}`);
+    }
+    if (bit !== STATUS.FEATURES_OK || this.#acceptsFeatures()) this.#status |= bit;
+  }
+
+  /** A refusal is the answer to a forbidden choice too: the driver is to see it, not a broken device. */
+  #acceptsFeatures(): boolean {
+    const { offered, acceptFeatures } = this.options;
+    const chosen = this.#driverFeatures;
+    const forbidden = forbiddenChoice(offered, chosen);
+    if (forbidden !== undefined) this.#record(forbidden);
+    return forbidden === undefined && canWorkWith(offered, chosen) && acceptFeatures(chosen);
+  }
+
+  #checkMayEnable(index: number): void {
+    if (!this.#has(STATUS.FEATURES_OK))
+      throw new DriverViolation(`queue ${index} was enabled before FEATURES_OK`);
+    if (this.#has(STATUS.DRIVER_OK)) throw new DriverViolation(`queue ${index} was enabled after DRIVER_OK`);
+    if (this.#queues[index] !== undefined) throw new DriverViolation(`queue ${index} was enabled twice`);
+  }
+
+  #enable(index: number, layout: QueueLayout): void {
+    const { queueSize, isolation } = this.options;
+    const { size } = layout;
+    if (!isPowerOfTwo(size)) throw new DriverViolation(`a size of ${size} is not a power of two`);
+    if (size > queueSize)
+      throw new DriverViolation(`a size of ${size} is more than the ${queueSize} allowed`);
+    const queue = new SplitQueue(this.parts.memory, layout, {
+      eventIdx: hasFeature(this.#driverFeatures, 'RING_EVENT_IDX'),
+      indirect: hasFeature(this.#driverFeatures, 'RING_INDIRECT_DESC'),
+      isolation,
+    });
+    this.#queues[index] = queue;
+    this.#function?.queueEnabled(index, queue, this.#driverFeatures);
+    this.parts.interrupts.mapQueue(index);
+  }
+
+  /** Puts the queue's name in front of what is found out about it. */
+  #within<Result>(index: number, run: () => Result): Result {
+    try {
+      return run();
+    } catch (error) {
+      if (!(error instanceof DriverViolation)) throw error;
+      throw new DriverViolation(`queue ${index}: ${error.message}`);
+    }
+  }
+
+  #verifyQueues(): void {
+    for (const [index, queue] of this.#queues.entries()) this.#within(index, () => queue?.verifyOwned());
+  }
+
+  #regionFreed(region: SimulatedRegion): void {
+    const index = this.#queues.findIndex((queue) => queue?.uses(region));
+    if (index < 0) return;
+    const what = `the DMA region at ${hex(region.base)} was freed while the device uses it`;
+    this.guard(() => {
+      throw new DriverViolation(`queue ${index}: ${what}: the device must be reset first`);
+    });
+  }
+}
+
+/** Whether it is a size that a split virtqueue can have (VIRTIO 1.3, 2.7). */
+export function isPowerOfTwo(size: number): boolean {
+  return Number.isInteger(size) && size > 0 && size <= 32_768 && (size & (size - 1)) === 0;
+}

@@ -1,0 +1,100 @@
+/** The feature bits that the simulated device knows, and what it accepts (VIRTIO 1.3, 2.2, 5.1.3, 6). */
+import { UsageError } from '../errors.js';
+
+/** Number of each feature bit that the simulated device implements. */
+export const SIMULATED_FEATURES = {
+  MTU: 3,
+  MAC: 5,
+  MRG_RXBUF: 15,
+  STATUS: 16,
+  RING_INDIRECT_DESC: 28,
+  RING_EVENT_IDX: 29,
+  VERSION_1: 32,
+  ACCESS_PLATFORM: 33,
+} as const;
+
+export type SimulatedFeature = keyof typeof SIMULATED_FEATURES;
+
+const DEFAULT_FEATURES: readonly SimulatedFeature[] = [
+  'VERSION_1',
+  'ACCESS_PLATFORM',
+  'RING_EVENT_IDX',
+  'RING_INDIRECT_DESC',
+  'MAC',
+  'STATUS',
+  'MTU',
+];
+
+/** Each feature bit with those of which it needs at least one (VIRTIO 1.3, 5.1.3.1). */
+const REQUIREMENTS: readonly (readonly [bit: number, oneOf: readonly number[]])[] = [
+  [7, [1]], // GUEST_TSO4: GUEST_CSUM
+  [8, [1]], // GUEST_TSO6: GUEST_CSUM
+  [9, [7, 8]], // GUEST_ECN: GUEST_TSO4 or GUEST_TSO6
+  [10, [1]], // GUEST_UFO: GUEST_CSUM
+  [11, [0]], // HOST_TSO4: CSUM
+  [12, [0]], // HOST_TSO6: CSUM
+  [13, [11, 12]], // HOST_ECN: HOST_TSO4 or HOST_TSO6
+  [14, [0]], // HOST_UFO: CSUM
+  [18, [17]], // CTRL_RX: CTRL_VQ
+  [19, [17]], // CTRL_VLAN: CTRL_VQ
+  [21, [17]], // GUEST_ANNOUNCE: CTRL_VQ
+  [22, [17]], // MQ: CTRL_VQ
+  [23, [17]], // CTRL_MAC_ADDR: CTRL_VQ
+  [60, [17]], // RSS: CTRL_VQ
+  [61, [11, 12]], // RSC_EXT: HOST_TSO4 or HOST_TSO6
+];
+
+/**
+ * The features that a device is to offer, as bits.
+ *
+ * @throws UsageError OPTION_INVALID for a name that is unknown
+ */
+export function featureBits(features: bigint | readonly SimulatedFeature[] = DEFAULT_FEATURES): bigint {
+  if (typeof features === 'bigint') return features;
+  return features.reduce((bits, name) => bits | (1n << BigInt(bitNumber(name))), 0n);
+}
+
+function bitNumber(name: SimulatedFeature): number {
+  if (Object.hasOwn(SIMULATED_FEATURES, name)) return SIMULATED_FEATURES[name];
+  const known = Object.keys(SIMULATED_FEATURES).join(', ');
+  throw new UsageError('OPTION_INVALID', `The simulated device has no feature ${JSON.stringify(name)}`, {
+    remedy: `Name some of ${known}, or give all the bits as a BigInt.`,
+  });
+}
+
+/** Whether a set of feature bits holds that feature. */
+export function hasFeature(bits: bigint, feature: SimulatedFeature): boolean {
+  return hasBit(bits, SIMULATED_FEATURES[feature]);
+}
+
+/** What rule the driver broke with the features that it chose from the offer; undefined if none. */
+export function forbiddenChoice(offered: bigint, chosen: bigint): string | undefined {
+  const alien = chosen & ~offered;
+  if (alien !== 0n) return `the driver accepted features that were not offered (bits ${listBits(alien)})`;
+  for (const [bit, oneOf] of REQUIREMENTS) {
+    if (hasBit(chosen, bit) && !oneOf.some((needed) => hasBit(chosen, needed))) {
+      return `the driver accepted feature bit ${bit} without bit ${oneOf.join(' or ')}, which it requires`;
+    }
+  }
+  if (hasFeature(offered, 'VERSION_1') && !hasFeature(chosen, 'VERSION_1')) {
+    return 'the driver did not accept VERSION_1, which was offered';
+  }
+  return undefined;
+}
+
+/** Whether this device can work with the features that the driver chose. */
+export function canWorkWith(offered: bigint, chosen: bigint): boolean {
+  const implemented = Object.values(SIMULATED_FEATURES).reduce((bits, bit) => bits | (1n << BigInt(bit)), 0n);
+  const platform = hasFeature(chosen, 'ACCESS_PLATFORM') || !hasFeature(offered, 'ACCESS_PLATFORM');
+  return (chosen & ~implemented) === 0n && hasFeature(chosen, 'VERSION_1') && platform;
+}
+
+function hasBit(bits: bigint, bit: number): boolean {
+  return ((bits >> BigInt(bit)) & 1n) !== 0n;
+}
+
+function listBits(bits: bigint): string {
+  const numbers: number[] = [];
+  for (let bit = 0, rest = bits; rest !== 0n; bit++, rest >>= 1n) if ((rest & 1n) !== 0n) numbers.push(bit);
+  return numbers.join(', ');
+}

@@ -1,0 +1,128 @@
+/** Interrupts: from the device's wish to the driver's handlers, as MSI-X vectors and eventfds carry them. */
+import { DeviceError, UsageError } from '../errors.js';
+import type { InterruptHandlers } from '../transport/transport.js';
+import { later, soon } from './scheduling.js';
+
+/** Longer than any program runs; the timer is there to be held, not to fire. */
+const HOLD_INTERVAL = 2 ** 31 - 1;
+
+/** What the device is built with. */
+export interface InterruptOptions {
+  /** How many vectors there are; with fewer than one for each queue and the configuration, they are shared. */
+  readonly vectors: number;
+  /** How long an interrupt takes, in milliseconds. */
+  readonly delayMs: number;
+}
+
+export class Interrupts {
+  readonly #options: InterruptOptions;
+  readonly #mapped = new Set<number>();
+  /** The vectors that were raised and not yet delivered: further interrupts join the first. */
+  readonly #pending = new Set<number>();
+  #handlers: InterruptHandlers | undefined;
+  #queues = 0;
+  #configMapped = false;
+  #generation = 0;
+  #keepAlive = true;
+  #hold: ReturnType<typeof setInterval> | undefined;
+
+  constructor(options: InterruptOptions) {
+    this.#options = options;
+  }
+
+  enable(queues: number, handlers: InterruptHandlers): void {
+    if (this.#options.vectors === 0) {
+      throw new DeviceError('DEVICE_VECTOR_REFUSED', 'The simulated device has no interrupt vectors');
+    }
+    if (!Number.isInteger(queues) || queues < 0) {
+      throw new UsageError('OPTION_INVALID', `Interrupts can not be enabled for ${queues} queues`);
+    }
+    this.#forgetPending();
+    this.#handlers = handlers;
+    this.#queues = queues;
+    this.#configMapped = true;
+    this.#updateHold();
+  }
+
+  disable(): void {
+    this.#forgetPending();
+    this.#handlers = undefined;
+    this.#updateHold();
+  }
+
+  setKeepAlive(keepAlive: boolean): void {
+    this.#keepAlive = keepAlive;
+    this.#updateHold();
+  }
+
+  /** Maps an enabled queue to its vector, if interrupts are enabled for it. */
+  mapQueue(queue: number): void {
+    if (this.#handlers !== undefined && queue < this.#queues) this.#mapped.add(queue);
+  }
+
+  /** The device was reset: nothing is mapped to a vector any more. What was sent still arrives. */
+  unmapAll(): void {
+    this.#mapped.clear();
+    this.#configMapped = false;
+  }
+
+  /** Interrupts for a queue; false if it is not mapped to a vector. */
+  raiseQueue(queue: number): boolean {
+    if (!this.#mapped.has(queue)) return false;
+    this.#raise(this.#vectorOf(queue));
+    return true;
+  }
+
+  /** Interrupts for a change of the configuration; false if that is not mapped to a vector. */
+  raiseConfig(): boolean {
+    if (!this.#configMapped) return false;
+    this.#raise(0);
+    return true;
+  }
+
+  /** The configuration has vector 0; the queues have one each behind it, or share one, or share that one. */
+  #vectorOf(queue: number): number {
+    const { vectors } = this.#options;
+    if (vectors > this.#queues) return 1 + queue;
+    return vectors === 1 ? 0 : 1;
+  }
+
+  #raise(vector: number): void {
+    if (this.#handlers === undefined || this.#pending.has(vector)) return;
+    this.#pending.add(vector);
+    const generation = this.#generation;
+    const deliver = (): void => {
+      if (generation === this.#generation) this.#deliver(vector);
+    };
+    if (this.#options.delayMs > 0) later(this.#options.delayMs, deliver);
+    else soon(deliver);
+  }
+
+  #deliver(vector: number): void {
+    this.#pending.delete(vector);
+    const generation = this.#generation;
+    const handlers = this.#handlers;
+    if (vector === 0) handlers?.config();
+    for (let queue = 0; queue < this.#queues; queue++) {
+      // A handler may have disabled the interrupts: no other runs after that.
+      if (generation !== this.#generation) return;
+      if (this.#vectorOf(queue) === vector) handlers?.queue(queue);
+    }
+  }
+
+  #forgetPending(): void {
+    this.#generation++;
+    this.#pending.clear();
+  }
+
+  /** Waiting for an interrupt keeps a process alive, as an open eventfd does. */
+  #updateHold(): void {
+    const wanted = this.#keepAlive && this.#handlers !== undefined;
+    if (wanted) {
+      this.#hold ??= setInterval(() => undefined, HOLD_INTERVAL);
+    } else {
+      clearInterval(this.#hold);
+      this.#hold = undefined;
+    }
+  }
+}

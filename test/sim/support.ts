@@ -1,0 +1,218 @@
+/** A driver's side of the rings in as few lines as will do, written from the specification for these tests. */
+import type { DmaRegion } from '../../src/memory/dma.js';
+import type { InterruptHandlers, QueueLayout, Transport } from '../../src/transport/transport.js';
+import { SIMULATED_FEATURES, type SimulatedDevice, type SimulatedFeature } from '../../src/sim/index.js';
+
+export const [ACKNOWLEDGE, DRIVER, DRIVER_OK, FEATURES_OK, NEEDS_RESET, FAILED] = [1, 2, 4, 8, 64, 128];
+export const [NEXT, WRITE, INDIRECT] = [1, 2, 4];
+export const [RX, TX] = [0, 1];
+/** Length of each buffer of a ring. */
+export const SLOT = 2048;
+export const HEADER = 12;
+
+export interface Entry {
+  readonly address: number;
+  readonly length: number;
+  readonly flags?: number;
+  readonly next?: number;
+}
+
+/** One split virtqueue, with a buffer for each descriptor. */
+export class Ring {
+  readonly size: number;
+  readonly rings: DmaRegion;
+  readonly buffers: DmaRegion;
+  readonly layout: QueueLayout;
+  readonly #transport: Transport;
+  readonly #queue: number;
+  readonly #view: DataView;
+  readonly #avail: number;
+  readonly #used: number;
+  #availIndex = 0;
+  #seenUsed = 0;
+
+  constructor(transport: Transport, queue: number, size: number) {
+    this.#transport = transport;
+    this.#queue = queue;
+    this.size = size;
+    this.#avail = 16 * size;
+    this.#used = Math.ceil((this.#avail + 6 + 2 * size) / 4) * 4;
+    this.rings = transport.memory.allocate(this.#used + 6 + 8 * size);
+    this.buffers = transport.memory.allocate(SLOT * size);
+    this.#view = new DataView(this.rings.buffer);
+    this.layout = {
+      size,
+      descriptorArea: this.rings.addressOf(0),
+      driverArea: this.rings.addressOf(this.#avail),
+      deviceArea: this.rings.addressOf(this.#used),
+    };
+  }
+
+  /** The buffer of a descriptor. */
+  slot(index: number): Uint8Array {
+    return new Uint8Array(this.buffers.buffer, SLOT * index, SLOT);
+  }
+
+  addressOfSlot(index: number): number {
+    return this.buffers.addressOf(SLOT * index).lo;
+  }
+
+  describe(index: number, entry: Entry): void {
+    writeEntry(this.#view, index, entry);
+  }
+
+  /** Adds heads to the available ring and publishes the index. */
+  offer(...heads: number[]): void {
+    for (const head of heads) {
+      this.#view.setUint16(this.#avail + 4 + 2 * (this.#availIndex % this.size), head, true);
+      this.#availIndex = (this.#availIndex + 1) & 0xffff;
+    }
+    this.setAvailableIndex(this.#availIndex);
+  }
+
+  setAvailableIndex(index: number): void {
+    this.#view.setUint16(this.#avail + 2, index, true);
+  }
+
+  setFlags(flags: number): void {
+    this.#view.setUint16(this.#avail, flags, true);
+  }
+
+  setUsedEvent(index: number): void {
+    this.#view.setUint16(this.#avail + 4 + 2 * this.size, index & 0xffff, true);
+  }
+
+  get usedFlags(): number {
+    return this.#view.getUint16(this.#used, true);
+  }
+
+  get usedIndex(): number {
+    return this.#view.getUint16(this.#used + 2, true);
+  }
+
+  get availEvent(): number {
+    return this.#view.getUint16(this.#used + 4 + 8 * this.size, true);
+  }
+
+  /** Where the device area starts in `rings`. */
+  get usedOffset(): number {
+    return this.#used;
+  }
+
+  /** The used elements that came since the last call. */
+  collect(): { id: number; length: number }[] {
+    const elements = [];
+    for (; this.#seenUsed !== this.usedIndex; this.#seenUsed = (this.#seenUsed + 1) & 0xffff) {
+      const at = this.#used + 4 + 8 * (this.#seenUsed % this.size);
+      elements.push({ id: this.#view.getUint32(at, true), length: this.#view.getUint32(at + 4, true) });
+    }
+    return elements;
+  }
+
+  notify(): void {
+    this.#transport.notify(this.#queue);
+  }
+
+  /** Makes the buffers of these descriptors available for receiving, without a notification. */
+  post(...indexes: number[]): void {
+    for (const index of indexes) {
+      this.describe(index, { address: this.addressOfSlot(index), length: SLOT, flags: WRITE });
+    }
+    this.offer(...indexes);
+  }
+
+  /** Puts a frame behind an empty header into the buffer of a descriptor and makes it available. */
+  put(index: number, frame: Uint8Array): void {
+    this.slot(index).fill(0, 0, HEADER);
+    this.slot(index).set(frame, HEADER);
+    this.describe(index, { address: this.addressOfSlot(index), length: HEADER + frame.length });
+    this.offer(index);
+  }
+
+  send(index: number, frame: Uint8Array): void {
+    this.put(index, frame);
+    this.notify();
+  }
+
+  /** The frames that were received since the last call, and the number of buffers that each header tells. */
+  receive(): { frame: Uint8Array; numBuffers: number }[] {
+    return this.collect().map(({ id, length }) => ({
+      frame: this.slot(id).slice(HEADER, length),
+      numBuffers: this.slot(id)[10] | (this.slot(id)[11] << 8),
+    }));
+  }
+
+  free(): void {
+    this.rings.free();
+    this.buffers.free();
+  }
+}
+
+export function writeEntry(view: DataView, index: number, entry: Entry): void {
+  view.setBigUint64(16 * index, BigInt(entry.address), true);
+  view.setUint32(16 * index + 8, entry.length, true);
+  view.setUint16(16 * index + 12, entry.flags ?? 0, true);
+  view.setUint16(16 * index + 14, entry.next ?? 0, true);
+}
+
+export function bits(...features: SimulatedFeature[]): bigint {
+  return features.reduce((sum, name) => sum | (1n << BigInt(SIMULATED_FEATURES[name])), 0n);
+}
+
+/** All that the device offers but the event index, so that the flags are in force. */
+export const PLAIN = bits('VERSION_1', 'ACCESS_PLATFORM', 'MAC', 'STATUS', 'MTU');
+export const WITH_EVENT_IDX = PLAIN | bits('RING_EVENT_IDX');
+export const WITH_INDIRECT = PLAIN | bits('RING_INDIRECT_DESC');
+
+export interface BringUp {
+  readonly features?: bigint;
+  readonly size?: number;
+  readonly handlers?: InterruptHandlers;
+}
+
+export interface Running {
+  readonly transport: Transport;
+  readonly rx: Ring;
+  readonly tx: Ring;
+}
+
+export function negotiate(transport: Transport, features: bigint): void {
+  transport.writeStatus(0);
+  transport.writeStatus(ACKNOWLEDGE);
+  transport.writeStatus(ACKNOWLEDGE | DRIVER);
+  transport.writeDriverFeatures(features);
+  transport.writeStatus(ACKNOWLEDGE | DRIVER | FEATURES_OK);
+}
+
+/** Initialises the device as 3.1.1 asks for, with both queues enabled and empty. */
+export function bringUp(device: SimulatedDevice, options: BringUp = {}): Running {
+  const { transport } = device;
+  negotiate(transport, options.features ?? PLAIN);
+  if (options.handlers !== undefined) transport.enableInterrupts(2, options.handlers);
+  const rx = new Ring(transport, RX, options.size ?? 8);
+  const tx = new Ring(transport, TX, options.size ?? 8);
+  transport.enableQueue(RX, rx.layout);
+  transport.enableQueue(TX, tx.layout);
+  transport.writeStatus(ACKNOWLEDGE | DRIVER | FEATURES_OK | DRIVER_OK);
+  return { transport, rx, tx };
+}
+
+/** Handlers that note what was called. */
+export function recorder(): { calls: string[]; handlers: InterruptHandlers } {
+  const calls: string[] = [];
+  const handlers = {
+    queue: (queue: number): void => void calls.push(`queue ${queue}`),
+    config: (): void => void calls.push('config'),
+  };
+  return { calls, handlers };
+}
+
+/** Lets everything run that waits for the event loop now. */
+export async function turn(): Promise<void> {
+  for (let count = 0; count < 3; count++) await new Promise<void>((resolve) => setImmediate(resolve));
+}
+
+/** A frame of that length, its bytes telling it from others. */
+export function frameOf(length: number, seed = 1): Uint8Array {
+  return Uint8Array.from({ length }, (_, index) => (index * 7 + seed) & 0xff);
+}
