@@ -1,0 +1,61 @@
+/** `npm run vm`: runs a command in a guest. See arguments.ts for its command line. */
+import { ArgumentError, parseArguments, USAGE, type VmArguments } from './arguments.js';
+import { showProgress } from './progress.js';
+import { runVm } from './run-vm.js';
+import { VmError } from './vm-error.js';
+
+const USAGE_STATUS = 2;
+const VM_FAILED_STATUS = 125;
+/** By convention a program that a signal ended has 128 and the signal's number as its status. */
+const SIGNAL_STATUS = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143 } as const;
+
+const say = (text: string): void => void process.stderr.write(`${text}\n`);
+
+/** The status of the signal that aborted the run, once there was one. */
+function abortOnSignals(controller: AbortController): () => number | undefined {
+  let status: number | undefined;
+  for (const [name, value] of Object.entries(SIGNAL_STATUS)) {
+    process.on(name, () => {
+      status ??= value;
+      controller.abort();
+    });
+  }
+  return () => status;
+}
+
+async function run({ nics, ...options }: VmArguments): Promise<number> {
+  const controller = new AbortController();
+  const signalStatus = abortOnSignals(controller);
+  try {
+    const result = await runVm({
+      ...options,
+      ...(nics === undefined ? {} : { nics }),
+      signal: controller.signal,
+      onOutput: (chunk) => void process.stdout.write(chunk),
+      onProgress: showProgress,
+    });
+    if (result.timedOut) say(`The command did not end within ${options.timeoutSeconds} seconds.`);
+    return result.status;
+  } catch (error) {
+    const status = signalStatus();
+    if (status !== undefined) return status;
+    if (!(error instanceof VmError)) throw error;
+    say(error.message);
+    return VM_FAILED_STATUS;
+  }
+}
+
+async function main(): Promise<number> {
+  const parsed = parseArguments(process.argv.slice(2));
+  if (parsed !== 'help') return run(parsed);
+  process.stdout.write(USAGE);
+  return 0;
+}
+
+try {
+  process.exitCode = await main();
+} catch (error) {
+  if (!(error instanceof ArgumentError)) throw error;
+  say(error.message);
+  process.exitCode = USAGE_STATUS;
+}

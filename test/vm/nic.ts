@@ -1,0 +1,128 @@
+/** The network cards of a VM: what a caller says of one, and what becomes of it in QEMU and in the guest. */
+import { join } from 'node:path';
+import { VmError } from './vm-error.js';
+
+/** A virtio-net-pci card of the guest. In QMP it is called `nicN`, and its backend `netN`, N from 0 on. */
+export interface VmNic {
+  /**
+   * Further properties of QEMU's virtio-net-pci, as on its command line: `packed=on,mq=on,vectors=6`.
+   *
+   * With a vIOMMU, `iommu_platform=on` and `disable-legacy=on` are added unless the properties name them, or
+   * name `disable-modern`. `addr=` (in hex, as QEMU has it) moves the card from its place, 0000:00:10.0 for
+   * the first, 0000:00:11.0 for the second and so on.
+   */
+  readonly properties?: string;
+  /** The backend without its id: `user` (the default), `hubport,hubid=0`, `stream,addr.type=unix,...`. */
+  readonly netdev?: string;
+  /** Whether to record what crosses between the card and its backend, as a pcap. */
+  readonly dump?: boolean;
+  /**
+   * Who gets the card before the command runs: vfio-pci (`true`), the kernel's virtio_net (`false`), or
+   * nobody (`'none'`). The default is `true`; without a vIOMMU it is `'none'`, since the guest's kernel then
+   * lets vfio-pci take no card.
+   */
+  readonly bind?: boolean | 'none';
+  /** The card's PCI address in the guest; to be named only if the properties put it on another `bus=`. */
+  readonly address?: string;
+}
+
+/** A card with all that was left open decided. */
+export interface PlannedNic {
+  readonly id: string;
+  /** Its PCI address in the guest. */
+  readonly address: string;
+  /** The name of the driver that it is bound to in the guest. */
+  readonly driver: 'vfio-pci' | 'virtio-pci' | 'none';
+  /** Where QEMU records its frames. */
+  readonly dumpFile: string | undefined;
+  readonly qemuArguments: readonly string[];
+}
+
+const FIRST_SLOT = 0x10;
+const LAST_SLOT = 0x1e;
+
+/** Splits QEMU's `name=value,...`, in which a doubled comma stands for one. */
+function parseProperties(text: string): Map<string, string> {
+  const parts = text
+    .replaceAll(',,', '\0')
+    .split(',')
+    .filter((part) => part !== '');
+  return new Map(
+    parts.map((part) => {
+      const [, name = '', value = 'on'] = /^([^=]*)(?:=(.*))?$/s.exec(part) ?? [];
+      return [name.trim(), value.replaceAll('\0', ',')];
+    }),
+  );
+}
+
+const formatProperties = (properties: ReadonlyMap<string, string>): string =>
+  [...properties].map(([name, value]) => `${name}=${value.replaceAll(',', ',,')}`).join(',');
+
+function completeProperties(nic: VmNic, index: number, iommu: boolean): Map<string, string> {
+  const given = parseProperties(nic.properties ?? '');
+  const properties = new Map([
+    ['netdev', `net${index}`],
+    ['id', `nic${index}`],
+    // Without an option ROM the firmware does not try to boot from the network.
+    ['romfile', ''],
+    ['bus', 'pcie.0'],
+  ]);
+  if (!given.has('bus')) properties.set('addr', (FIRST_SLOT + index).toString(16));
+  if (iommu && !given.has('disable-modern')) {
+    properties.set('iommu_platform', 'on').set('disable-legacy', 'on');
+  }
+  for (const [name, value] of given) properties.set(name, value);
+  return properties;
+}
+
+function addressOf(nic: VmNic, properties: ReadonlyMap<string, string>): string {
+  if (nic.address !== undefined) return nic.address;
+  const place = properties.get('addr') ?? '';
+  const match = /^(?:0x)?([\da-f]{1,2})(?:\.([0-7]))?$/i.exec(place);
+  const slot = Number.parseInt(match?.[1] ?? '', 16);
+  if (properties.get('bus') !== 'pcie.0' || !(slot <= LAST_SLOT)) {
+    throw new VmError(
+      'VM_OPTION_INVALID',
+      `The PCI address of the card "${nic.properties ?? ''}" in the guest is not known; ` +
+        'give it a place such as addr=12.0, or name its address.',
+    );
+  }
+  return `0000:00:${slot.toString(16).padStart(2, '0')}.${match?.[2] ?? '0'}`;
+}
+
+function driverOf(nic: VmNic, iommu: boolean): PlannedNic['driver'] {
+  const bind = nic.bind ?? (iommu || 'none');
+  if (bind === 'none') return 'none';
+  return bind ? 'vfio-pci' : 'virtio-pci';
+}
+
+function backendArguments(nic: VmNic, index: number, dumpFile: string | undefined): string[] {
+  const [type = '', ...options] = (nic.netdev ?? 'user').split(',');
+  const netdev = ['-netdev', [type, `id=net${index}`, ...options].join(',')];
+  if (dumpFile === undefined) return netdev;
+  const file = dumpFile.replaceAll(',', ',,');
+  return [...netdev, '-object', `filter-dump,id=dump${index},netdev=net${index},file=${file}`];
+}
+
+function planNic(nic: VmNic, index: number, iommu: boolean, folder: string): PlannedNic {
+  const properties = completeProperties(nic, index, iommu);
+  const dumpFile = nic.dump === true ? join(folder, `nic${index}.pcap`) : undefined;
+  const device = ['-device', `virtio-net-pci,${formatProperties(properties)}`];
+  return {
+    id: `nic${index}`,
+    address: addressOf(nic, properties),
+    driver: driverOf(nic, iommu),
+    dumpFile,
+    qemuArguments: [...backendArguments(nic, index, dumpFile), ...device],
+  };
+}
+
+/**
+ * Decides what was left open about the cards.
+ *
+ * @param folder - where their recordings go
+ * @throws VmError VM_OPTION_INVALID
+ */
+export function planNics(nics: readonly VmNic[], iommu: boolean, folder: string): PlannedNic[] {
+  return nics.map((nic, index) => planNic(nic, index, iommu, folder));
+}

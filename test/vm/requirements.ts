@@ -1,0 +1,21 @@
+/** What a machine must have for the VM to run on it. */
+import { findProgram } from './subprocess.js';
+import { VmError } from './vm-error.js';
+
+const PROGRAMS = ['qemu-system-x86_64', 'busybox', 'depmod', 'ldd', 'setpriv'];
+
+/** Why the VM can not run on this machine, in a sentence; undefined if it can. */
+export function whyVmUnavailable(): string | undefined {
+  if (process.platform !== 'linux' || process.arch !== 'x64') {
+    return `The test VM needs Linux on x64, and this is ${process.platform} on ${process.arch}.`;
+  }
+  const missing = PROGRAMS.filter((program) => findProgram(program) === undefined);
+  if (missing.length === 0) return undefined;
+  return `The test VM needs ${missing.join(', ')}. Run: node test/tools/ensure.mjs vm`;
+}
+
+/** @throws VmError VM_UNAVAILABLE */
+export function requireVm(): void {
+  const why = whyVmUnavailable();
+  if (why !== undefined) throw new VmError('VM_UNAVAILABLE', why);
+}

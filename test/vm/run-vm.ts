@@ -1,0 +1,140 @@
+/** Runs a command in a QEMU guest that has virtio network cards, with the built package in it. */
+import { mkdtemp, open, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { provideApp } from './guest-app.js';
+import { provideBase } from './guest-base.js';
+import { composeImage, type GuestFile } from './guest-image.js';
+import { provideKernel, type GuestKernel } from './guest-kernel.js';
+import { planNics, type PlannedNic, type VmNic } from './nic.js';
+import { requireVm } from './requirements.js';
+import { runSession, type SessionEnd, type SessionHandlers } from './session.js';
+import { quoteWords } from './shell.js';
+import { VmError } from './vm-error.js';
+
+/** The status of a run that did not end in time. */
+export const TIMEOUT_STATUS = 124;
+export const DEFAULT_TIMEOUT_SECONDS = 300;
+/** The card of a VM of which nothing else was said. */
+export const DEFAULT_NIC: VmNic = { properties: 'iommu_platform=on,disable-legacy=on' };
+
+export interface VmOptions extends SessionHandlers {
+  /** What to run in /app: a shell command, or words that are quoted for the shell. */
+  readonly command: string | readonly string[];
+  /** Default: one card, as `DEFAULT_NIC`. An empty list: none. */
+  readonly nics?: readonly VmNic[];
+  /** Whether the guest has an IOMMU. Default: true. */
+  readonly iommu?: boolean;
+  /** Files for the guest by their absolute path there. Folders above them are made. */
+  readonly files?: Readonly<Record<string, GuestFile>>;
+  /** How long the boot and the command may take together. Default: 300. */
+  readonly timeoutSeconds?: number;
+  /** Default: 1024. */
+  readonly memoryMiB?: number;
+  /** Number of virtual CPUs. Default: 2. */
+  readonly cpus?: number;
+  /** Further arguments of QEMU; they come before those of the cards. */
+  readonly extraQemuArgs?: readonly string[];
+  /** Further arguments of the guest's kernel. */
+  readonly kernelArgs?: readonly string[];
+  /** Ends the run at once; `runVm` then throws VM_ABORTED. */
+  readonly signal?: AbortSignal;
+}
+
+export interface VmResult {
+  /** The exit status of the command, 0 to 255; 124 also if it did not end in time. */
+  readonly status: number;
+  readonly timedOut: boolean;
+  /** What the command wrote, to standard output and standard error. */
+  readonly output: string;
+  /** What the guest's kernel wrote. */
+  readonly kernelLog: string;
+  /** The lines of the kernel's log about DMA that the vIOMMU refused. */
+  readonly dmarFaults: readonly string[];
+  /** For each card its recording in pcap format; undefined where none was asked for. */
+  readonly dumps: readonly (Buffer | undefined)[];
+}
+
+interface GuestArchives {
+  readonly kernel: GuestKernel;
+  readonly base: string;
+  readonly app: string;
+}
+
+async function provideGuest(onProgress: (step: string) => void): Promise<GuestArchives> {
+  const kernel = await provideKernel(onProgress);
+  return { kernel, base: await provideBase(kernel, onProgress), app: await provideApp(onProgress) };
+}
+
+/** Composes the guest's file system, boots it and waits for its end. */
+async function boot(
+  options: VmOptions,
+  guest: GuestArchives,
+  nics: readonly PlannedNic[],
+  folder: string,
+): Promise<SessionEnd> {
+  const { command, files = {}, timeoutSeconds = DEFAULT_TIMEOUT_SECONDS } = options;
+  const path = join(folder, 'initrd');
+  const commandLine = typeof command === 'string' ? command : quoteWords(command);
+  await composeImage(path, [guest.base, guest.app], { command: commandLine, nics, files });
+  const image = await open(path);
+  try {
+    // QEMU reads it through the descriptor; so nothing of this size stays if this process is killed.
+    await rm(path);
+    if (options.signal?.aborted === true) throw new VmError('VM_ABORTED', 'The run of the VM was aborted.');
+    const machine = {
+      kernel: guest.kernel,
+      imageFd: image.fd,
+      iommu: options.iommu ?? true,
+      nics,
+      memoryMiB: options.memoryMiB ?? 1024,
+      cpus: options.cpus ?? 2,
+      kernelArguments: options.kernelArgs ?? [],
+      extraArguments: options.extraQemuArgs ?? [],
+    };
+    return await runSession(machine, { ...options, timeoutSeconds });
+  } finally {
+    await image.close();
+  }
+}
+
+async function readDumps(nics: readonly PlannedNic[]): Promise<(Buffer | undefined)[]> {
+  return Promise.all(
+    nics.map(async ({ dumpFile }) => (dumpFile === undefined ? undefined : readFile(dumpFile))),
+  );
+}
+
+/** The guest's kernel limits how many of these it writes, so their number is a lower bound. */
+function findDmarFaults(kernelLog: string): string[] {
+  return kernelLog.split('\n').filter((line) => /DMAR: .*fault addr/.test(line));
+}
+
+/**
+ * Boots a guest, runs a command in it, and gives what came out of it. Several can run at the same time.
+ *
+ * The first run on a machine downloads and packs the guest, and each run builds the package where its sources
+ * are newer than what was built.
+ *
+ * @throws VmError if the VM itself fails; a command that fails is a result with a status other than 0
+ */
+export async function runVm(options: VmOptions): Promise<VmResult> {
+  requireVm();
+  if (options.command.length === 0) throw new VmError('VM_OPTION_INVALID', 'There is no command to run.');
+  const folder = await mkdtemp(join(tmpdir(), 'virtio-net-vm-'));
+  try {
+    const nics = planNics(options.nics ?? [DEFAULT_NIC], options.iommu ?? true, folder);
+    const guest = await provideGuest((step) => options.onProgress?.(step));
+    const { status, output, kernelLog } = await boot(options, guest, nics, folder);
+    return {
+      status: status ?? TIMEOUT_STATUS,
+      timedOut: status === undefined,
+      output: output.toString(),
+      kernelLog,
+      dmarFaults: findDmarFaults(kernelLog),
+      dumps: await readDumps(nics),
+    };
+  } finally {
+    options.onProgress?.(undefined);
+    await rm(folder, { recursive: true, force: true });
+  }
+}
