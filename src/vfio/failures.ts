@@ -1,0 +1,55 @@
+/** Failures of the kernel's VFIO, as errors with a code and a remedy. */
+import { VfioError } from '../errors.js';
+import { ERRNO, describeErrno, errnoOf } from '../native/errno.js';
+
+/** Opens something by running `open`, and says what to do where that fails. */
+export function opening<T>(path: string, open: () => T, remedyWhereMissing: string): T {
+  try {
+    return open();
+  } catch (error) {
+    const errno = errnoOf(error);
+    if (errno === undefined) throw error;
+    throw openError(path, errno, error, remedyWhereMissing);
+  }
+}
+
+function openError(path: string, errno: number, cause: unknown, remedyWhereMissing: string): VfioError {
+  const details = { syscall: `open ${path}`, errno, cause };
+  switch (errno) {
+    case ERRNO.EACCES:
+    case ERRNO.EPERM:
+      return new VfioError('VFIO_PERMISSION_DENIED', `This user may not open ${path}`, {
+        ...details,
+        remedy: `As root: chown ${userName()} ${path} (a udev rule makes it last), or run as root.`,
+      });
+    case ERRNO.EBUSY:
+      return new VfioError('VFIO_DEVICE_BUSY', `${path} is open already`, {
+        ...details,
+        remedy: `Close it there first; fuser -v ${path} names the process.`,
+      });
+    case ERRNO.ENOENT:
+    case ERRNO.ENODEV:
+    case ERRNO.ENXIO:
+      return new VfioError('VFIO_NOT_AVAILABLE', `${path} could not be opened: ${describeErrno(errno)}`, {
+        ...details,
+        remedy: remedyWhereMissing,
+      });
+    default:
+      return new VfioError('VFIO_CALL_FAILED', `open of ${path} failed: ${describeErrno(errno)}`, details);
+  }
+}
+
+function userName(): string {
+  return process.env.USER ?? String(process.getuid?.() ?? 'USER');
+}
+
+/** Runs a VFIO call of the shim that is already checked, and gives its failure the VFIO class. */
+export function vfioCall(call: string, result: number, remedy?: string): number {
+  if (result >= 0) return result;
+  const errno = -result;
+  throw new VfioError('VFIO_CALL_FAILED', `${call} failed: ${describeErrno(errno)}`, {
+    syscall: call,
+    errno,
+    remedy,
+  });
+}

@@ -1,0 +1,2 @@
+/** PCI functions behind the kernel's VFIO. */
+export { openVfioFunction, type OpenVfioOptions } from './open.js';

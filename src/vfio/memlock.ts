@@ -1,0 +1,51 @@
+/** The limit on locked memory, which counts everything that VFIO pins for a device. */
+import { readFileSync } from 'node:fs';
+import { MemoryError, VfioError } from '../errors.js';
+import { ERRNO } from '../native/errno.js';
+
+/** What this process may lock and has locked, in bytes. */
+export interface MemlockState {
+  readonly locked: number;
+  /** Infinity where there is no limit, or where this process is above it (CAP_IPC_LOCK). */
+  readonly limit: number;
+}
+
+const CAP_IPC_LOCK = 14n;
+
+/** Reads the state from the texts of /proc/self/status and /proc/self/limits. */
+export function parseMemlock(status: string, limits: string): MemlockState {
+  const lockedKib = Number(/^VmLck:\s+(\d+) kB$/m.exec(status)?.[1] ?? 0);
+  const effective = BigInt(`0x${/^CapEff:\s+([0-9a-f]+)$/m.exec(status)?.[1] ?? '0'}`);
+  const soft = /^Max locked memory\s+(\d+|unlimited)/m.exec(limits)?.[1] ?? 'unlimited';
+  const unlimited = soft === 'unlimited' || ((effective >> CAP_IPC_LOCK) & 1n) === 1n;
+  return { locked: lockedKib * 1024, limit: unlimited ? Infinity : Number(soft) };
+}
+
+function readMemlock(): MemlockState {
+  return parseMemlock(readFileSync('/proc/self/status', 'utf8'), readFileSync('/proc/self/limits', 'utf8'));
+}
+
+/** The error for `size` bytes that the kernel had no memory to pin: the limit, or memory itself. */
+export function pinningError(size: number, state = readMemlock()): VfioError | MemoryError {
+  const details = { syscall: 'VFIO_IOMMU_MAP_DMA', errno: ERRNO.ENOMEM };
+  const needed = state.locked + size;
+  if (needed <= state.limit) {
+    return new MemoryError(
+      'MEMORY_EXHAUSTED',
+      `The system could not pin ${size} bytes for the device`,
+      details,
+    );
+  }
+  const kib = Math.ceil(needed / 1024);
+  return new VfioError(
+    'VFIO_MEMLOCK_TOO_LOW',
+    `The device needs ${size} bytes more of locked memory; ${state.locked} are locked, and RLIMIT_MEMLOCK is ` +
+      `${state.limit}`,
+    {
+      ...details,
+      remedy:
+        `Raise the limit to ${needed} bytes or more: ulimit -l ${kib} (as root, or in limits.conf: memlock ` +
+        `${kib}), or LimitMEMLOCK=${needed} in a systemd unit.`,
+    },
+  );
+}

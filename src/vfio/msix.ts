@@ -1,0 +1,94 @@
+/** Routing the MSI-X vectors of a VFIO device to handlers on the event loop. */
+import { VfioError } from '../errors.js';
+import { EventFd } from '../native/event-fd.js';
+import { shim } from '../native/shim.js';
+import { IRQ_FLAG_EVENTFD, MSIX_IRQ } from './constants.js';
+import { vfioCall } from './failures.js';
+import { fetchInfo } from './info.js';
+
+const IRQ_INFO_BYTES = 16;
+
+/** Number of MSI-X vectors that can be routed to eventfds. */
+export function readMsixVectors(deviceFd: number): number {
+  const bytes = fetchInfo('VFIO_DEVICE_GET_IRQ_INFO', IRQ_INFO_BYTES, (buffer) =>
+    shim().vfio_irq_info(deviceFd, MSIX_IRQ, buffer, buffer.length),
+  );
+  const [, flags = 0, , count = 0] = new Uint32Array(bytes.buffer, 0, 4);
+  return (flags & IRQ_FLAG_EVENTFD) === 0 ? 0 : count;
+}
+
+export class MsixInterrupts {
+  /** Number of vectors of the device. */
+  readonly vectors: number;
+  readonly #deviceFd: number;
+  #events: EventFd[] = [];
+  #keepAlive = true;
+
+  constructor(deviceFd: number) {
+    this.#deviceFd = deviceFd;
+    this.vectors = readMsixVectors(deviceFd);
+  }
+
+  /** @throws VfioError VFIO_CALL_FAILED; NativeError where there are no file descriptors left */
+  enable(handlers: readonly (() => void)[]): void {
+    if (handlers.length === 0 || handlers.length > this.vectors) {
+      throw new RangeError(
+        `The device has ${this.vectors} MSI-X vectors: no ${handlers.length} can be routed`,
+      );
+    }
+    this.disable();
+    const events: EventFd[] = [];
+    try {
+      for (const handler of handlers) events.push(this.#createEvent(handler));
+      this.#route(events);
+    } catch (error) {
+      for (const event of events) event.close();
+      throw error;
+    }
+    this.#events = events;
+  }
+
+  /** In the kernel first: an eventfd that is closed before could have its number taken by another file. */
+  disable(): void {
+    const events = this.#events;
+    if (events.length === 0) return;
+    this.#events = [];
+    const result = shim().vfio_irq_disable(this.#deviceFd, MSIX_IRQ);
+    for (const event of events) event.close();
+    vfioCall('VFIO_DEVICE_SET_IRQS (disabling MSI-X)', result);
+  }
+
+  setKeepAlive(keepAlive: boolean): void {
+    this.#keepAlive = keepAlive;
+    for (const event of this.#events) event.setKeepAlive(keepAlive);
+  }
+
+  #createEvent(handler: () => void): EventFd {
+    const event = EventFd.create();
+    try {
+      event.setKeepAlive(this.#keepAlive);
+      event.listen(handler);
+      return event;
+    } catch (error) {
+      event.close();
+      throw error;
+    }
+  }
+
+  #route(events: readonly EventFd[]): void {
+    const fds = Int32Array.from(events, ({ fd }) => fd);
+    const room = vfioCall(
+      'VFIO_DEVICE_SET_IRQS (enabling MSI-X)',
+      shim().vfio_irq_enable(this.#deviceFd, MSIX_IRQ, fds, fds.length),
+    );
+    if (room === 0) return;
+    throw new VfioError(
+      'VFIO_CALL_FAILED',
+      `The system has only ${room} of ${fds.length} interrupt vectors left`,
+      {
+        syscall: 'VFIO_DEVICE_SET_IRQS',
+        remedy: 'Use fewer queues, or free vectors of other devices.',
+      },
+    );
+  }
+}
