@@ -1,0 +1,88 @@
+/** Opening a virtio network card by its PCI address. */
+import type { Logger } from '../log.js';
+import { parsePciAddress } from '../pci/address.js';
+import { bindToVfio, type VfioBinding } from '../pci/bind.js';
+import { checkVirtioNet } from '../pci/identify.js';
+import type { PciFunction } from '../pci/pci-function.js';
+import { findPciDevice } from '../pci/sysfs.js';
+import { openVfioFunction } from '../vfio/index.js';
+import { ModernPciTransport } from './modern-pci.js';
+import type { Transport } from './transport.js';
+
+/** How to open a card. */
+export interface OpenPciOptions {
+  readonly log: Logger;
+  /** Take the card even if the kernel's network interface on it is up; false unless told. */
+  readonly takeOver?: boolean | undefined;
+  /** Gives up; what was done until then is undone. */
+  readonly signal?: AbortSignal | undefined;
+  /** Another place than `/sys` is for tests. */
+  readonly sysfsRoot?: string | undefined;
+}
+
+/** What opening is made of; others are for tests. */
+export interface OpenPciParts {
+  bind(address: string, options: OpenPciOptions): Promise<VfioBinding>;
+  openFunction(address: string, options: { log: Logger; sysfsRoot?: string }): PciFunction;
+}
+
+const REAL_PARTS: OpenPciParts = { bind: bindToVfio, openFunction: openVfioFunction };
+
+/**
+ * Takes a virtio network card from the kernel and opens it through VFIO.
+ *
+ * Closing the transport gives the card back to the driver that it had. Whatever fails on the way is undone in
+ * the reverse order, so that the card ends with that driver as well.
+ *
+ * @param address - as lspci writes it: `0000:00:10.0`, `00:10.0`
+ * @throws PciError, VfioError, and the reason of `signal`
+ */
+export async function openPciTransport(
+  address: string,
+  options: OpenPciOptions,
+  parts: OpenPciParts = REAL_PARTS,
+): Promise<Transport> {
+  const parsed = parsePciAddress(address);
+  checkVirtioNet(await findPciDevice(parsed, options));
+  const binding = await parts.bind(parsed, options);
+  try {
+    options.signal?.throwIfAborted();
+    return openBound(binding, options, parts);
+  } catch (error) {
+    await giveBack(binding, options.log);
+    throw error;
+  }
+}
+
+function openBound(binding: VfioBinding, options: OpenPciOptions, parts: OpenPciParts): Transport {
+  const { log, sysfsRoot } = options;
+  const pciFunction = parts.openFunction(binding.address, {
+    log,
+    ...(sysfsRoot === undefined ? {} : { sysfsRoot }),
+  });
+  try {
+    pciFunction.enable();
+    return new ModernPciTransport(pciFunction, { log, release: () => binding.restore() });
+  } catch (error) {
+    closeQuietly(pciFunction, log);
+    throw error;
+  }
+}
+
+/** The error that made opening fail is the one to throw; that of closing is for the log. */
+function closeQuietly(pciFunction: PciFunction, log: Logger): void {
+  try {
+    pciFunction.close();
+  } catch (error) {
+    log.error({ bdf: pciFunction.address, err: error }, 'closing the function failed');
+  }
+}
+
+/** As above: `restore()` has logged its own failure. */
+async function giveBack(binding: VfioBinding, log: Logger): Promise<void> {
+  try {
+    await binding.restore();
+  } catch {
+    log.warn({ bdf: binding.address }, 'opening failed, and the device was not given back');
+  }
+}
