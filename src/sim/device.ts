@@ -190,7 +190,7 @@ function createCore(options: SimulatedDeviceOptions, offered: bigint, config: Co
   const delayMs = checkedNumber('interruptDelayMs', options.interruptDelayMs ?? 0, 0, 2 ** 31 - 1);
   const memoryLimit = checkedNumber('memoryLimit', options.memoryLimit ?? 2 ** 30, 0, 2 ** 32);
   return new DeviceCore(settings, {
-    memory: new SimulatedMemory(memoryLimit, options.behindIommu ?? true),
+    memory: new SimulatedMemory({ limit: memoryLimit, behindIommu: options.behindIommu ?? true }),
     interrupts: new Interrupts({ vectors, delayMs }),
     config,
     counters: noCounts(),

@@ -10,7 +10,14 @@ import { DriverViolation } from './violation.js';
 
 const PAGE = 4096;
 const LOWEST_ADDRESS = 0x1000_0000;
-const END_OF_ADDRESSES = 0x1_0000_0000;
+
+export interface SimulatedMemoryOptions {
+  /** How many bytes can be allocated at a time. */
+  readonly limit: number;
+  readonly behindIommu: boolean;
+  /** Where the device addresses end; at 4 GiB if it is left out. */
+  readonly endOfAddresses?: number;
+}
 
 /** A region of the simulated memory. */
 export class SimulatedRegion implements DmaRegion {
@@ -60,15 +67,16 @@ export class SimulatedMemory implements DmaMemory {
   onFree: (region: SimulatedRegion) => void = () => undefined;
   readonly behindIommu: boolean;
   readonly #limit: number;
+  readonly #endOfAddresses: number;
   /** In the order of their addresses. */
   readonly #regions: SimulatedRegion[] = [];
   #allocatedBytes = 0;
   #next = LOWEST_ADDRESS;
 
-  /** @param limit - how many bytes can be allocated at a time */
-  constructor(limit: number, behindIommu: boolean) {
+  constructor({ limit, behindIommu, endOfAddresses = 2 ** 32 }: SimulatedMemoryOptions) {
     this.#limit = limit;
     this.behindIommu = behindIommu;
+    this.#endOfAddresses = endOfAddresses;
   }
 
   get allocatedBytes(): number {
@@ -121,7 +129,7 @@ export class SimulatedMemory implements DmaMemory {
       if (start + size + PAGE <= base) break;
       start = base + taken + PAGE;
     }
-    return start + size + PAGE <= END_OF_ADDRESSES ? start : undefined;
+    return start + size + PAGE <= this.#endOfAddresses ? start : undefined;
   }
 
   #insert(region: SimulatedRegion): void {
