@@ -11,7 +11,14 @@ import type { Logger } from '../log.js';
 import { errnoName, isAbsent, listNames, writeFailure } from './attributes.js';
 import { noGroup, waitForGroupNode, type GroupNodeOptions } from './group-node.js';
 import { LINUX_KERNEL, type KernelControls } from './kernel-controls.js';
-import { findPciDevice, pciBusPath, readDriver, type PciDevice, type SysfsOptions } from './sysfs.js';
+import {
+  findPciDevice,
+  pciBusPath,
+  readDriver,
+  SYSFS_ROOT,
+  type PciDevice,
+  type SysfsOptions,
+} from './sysfs.js';
 
 /** How to bind a device to vfio-pci. */
 export interface BindOptions extends SysfsOptions, GroupNodeOptions {
@@ -39,6 +46,8 @@ export interface VfioBinding {
 }
 
 const VFIO_PCI = 'vfio-pci';
+/** The module that maps memory for devices behind an x86 or ARM IOMMU. */
+const VFIO_IOMMU = 'vfio_iommu_type1';
 /** How often to try again where another driver is bound in the moment between unbinding and binding. */
 const ATTEMPTS = 3;
 
@@ -127,20 +136,38 @@ function checkInterfaces(device: PciDevice, options: BindOptions): void {
 }
 
 async function ensureVfioPci(options: BindOptions): Promise<void> {
-  const folder = join(pciBusPath(options.sysfsRoot), 'drivers', VFIO_PCI);
-  if ((await listNames(folder)) !== undefined) return;
-  let failure: unknown;
-  try {
-    await (options.kernel ?? LINUX_KERNEL).loadModule(VFIO_PCI);
-  } catch (error) {
-    failure = error;
+  const sysfsRoot = options.sysfsRoot ?? SYSFS_ROOT;
+  const failure = await loadUnlessThere(join(pciBusPath(sysfsRoot), 'drivers', VFIO_PCI), VFIO_PCI, options);
+  if (failure !== undefined) {
+    throw new PciError('PCI_BIND_FAILED', `The kernel has no vfio-pci driver: ${failure}`, {
+      remedy:
+        'Load it as root: modprobe vfio-pci. If there is no such module, install the kernel that has it.',
+    });
   }
-  if ((await listNames(folder)) !== undefined) return;
-  const why = failure === undefined ? '' : `: ${messageOf(failure)}`;
-  throw new PciError('PCI_BIND_FAILED', `The kernel has no vfio-pci driver${why}`, {
-    remedy: 'Load it as root: modprobe vfio-pci. If there is no such module, install the kernel that has it.',
-    cause: failure,
-  });
+  // vfio names this module as one to load after it, which not every modprobe does. Opening the device says so
+  // where it is really missing.
+  await loadUnlessThere(join(sysfsRoot, 'module', VFIO_IOMMU), VFIO_IOMMU, options);
+}
+
+/**
+ * Loads a module if the folder that it brings is not there.
+ *
+ * @returns why the folder is still not there; undefined when it is
+ */
+async function loadUnlessThere(
+  folder: string,
+  name: string,
+  options: BindOptions,
+): Promise<string | undefined> {
+  if ((await listNames(folder)) !== undefined) return undefined;
+  let failure = `${folder} is missing`;
+  try {
+    await (options.kernel ?? LINUX_KERNEL).loadModule(name);
+  } catch (error) {
+    failure = messageOf(error);
+    options.log.debug({ module: name, err: error }, 'the module could not be loaded');
+  }
+  return (await listNames(folder)) === undefined ? failure : undefined;
 }
 
 /** What has been done to a device so far, and how to undo it. */

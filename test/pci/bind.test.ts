@@ -86,6 +86,14 @@ describe('binding', () => {
     expect(await system.sysfs.driverOf(ADDRESS)).toBe('vfio-pci');
   });
 
+  it('loads the IOMMU module of VFIO as well, but can do without', async () => {
+    const system = await setup();
+    await system.sysfs.removeModule('vfio_iommu_type1');
+    await system.bind();
+    expect(system.sysfs.loaded).toEqual(['vfio_iommu_type1']);
+    expect(await system.sysfs.driverOf(ADDRESS)).toBe('vfio-pci');
+  });
+
   it('says so where vfio-pci can not be loaded', async () => {
     const system = await setup(CARD, ['virtio-pci']);
     await expect(system.bind()).rejects.toMatchObject({

@@ -57,6 +57,7 @@ export class FakeSysfs implements KernelControls {
     const sysfs = new FakeSysfs(await mkdtemp(join(tmpdir(), 'sysfs-')));
     await mkdir(join(sysfs.root, 'bus/pci/devices'), { recursive: true });
     await mkdir(join(sysfs.dev, 'vfio'), { recursive: true });
+    await mkdir(join(sysfs.root, 'module/vfio_iommu_type1'), { recursive: true });
     for (const driver of drivers) await sysfs.addDriver(driver);
     for (const device of devices) await sysfs.addDevice(device);
     return sysfs;
@@ -90,6 +91,10 @@ export class FakeSysfs implements KernelControls {
     if (device.group !== undefined) await this.#joinGroup(device.address, device.group);
     if (device.driver !== undefined) await this.#linkDriver(device.address, device.driver);
     if (device.interfaces !== undefined) await this.#addInterfaces(path, device);
+  }
+
+  async removeModule(name: string): Promise<void> {
+    await rm(join(this.root, 'module', name), { recursive: true });
   }
 
   async removeDevice(address: string): Promise<void> {
