@@ -66,8 +66,8 @@ describe('IovaAllocator', () => {
         let bytes = 0;
         for (const action of actions) {
           if (action < 0) {
-            const [returned] = held.splice(-action % (held.length + 1), 1);
-            if (returned === undefined) continue;
+            if (held.length === 0) continue;
+            const [returned] = held.splice(-action % held.length, 1);
             iovas.free(returned.start, returned.end - returned.start);
             bytes -= returned.end - returned.start;
           } else {
