@@ -18,10 +18,10 @@ interface OptionalField {
 }
 
 const OPTIONAL_FIELDS: readonly OptionalField[] = [
-  { name: 'status', offset: STATUS_OFFSET, end: PAIRS_OFFSET, feature: 'STATUS' },
+  { name: 'status', offset: STATUS_OFFSET, end: PAIRS_OFFSET, feature: 'VIRTIO_NET_F_STATUS' },
   // The features that it goes with, MQ and RSS, are not among those of this device.
   { name: 'max_virtqueue_pairs', offset: PAIRS_OFFSET, end: MTU_OFFSET, feature: undefined },
-  { name: 'mtu', offset: MTU_OFFSET, end: 12, feature: 'MTU' },
+  { name: 'mtu', offset: MTU_OFFSET, end: 12, feature: 'VIRTIO_NET_F_MTU' },
 ];
 
 /** What the configuration starts with. */
@@ -41,7 +41,7 @@ export class ConfigSpace {
     this.#fields = OPTIONAL_FIELDS.filter(({ feature }) => isOffered(options.offered, feature));
     const bytes = new Uint8Array(Math.max(STATUS_OFFSET, ...this.#fields.map(({ end }) => end)));
     this.#view = new DataView(bytes.buffer);
-    if (hasFeature(options.offered, 'MAC')) bytes.set(options.mac);
+    if (hasFeature(options.offered, 'VIRTIO_NET_F_MAC')) bytes.set(options.mac);
     this.setLink(options.linkUp);
     this.setMtu(options.mtu);
   }

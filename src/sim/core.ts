@@ -226,8 +226,8 @@ export class DeviceCore {
     if (size > queueSize)
       throw new DriverViolation(`a size of ${size} is more than the ${queueSize} allowed`);
     const queue = new SplitQueue(this.parts.memory, layout, {
-      eventIdx: hasFeature(this.#driverFeatures, 'RING_EVENT_IDX'),
-      indirect: hasFeature(this.#driverFeatures, 'RING_INDIRECT_DESC'),
+      eventIdx: hasFeature(this.#driverFeatures, 'VIRTIO_F_RING_EVENT_IDX'),
+      indirect: hasFeature(this.#driverFeatures, 'VIRTIO_F_RING_INDIRECT_DESC'),
       isolation,
     });
     this.#queues[index] = queue;

@@ -24,9 +24,10 @@ export interface SimulatedDeviceOptions {
   /** The MTU in the configuration, 68 to 65535; 1500 if it is left out. */
   readonly mtu?: number;
   /**
-   * The features that the device offers, by name or as bits. If it is left out: VERSION_1, ACCESS_PLATFORM,
-   * RING_EVENT_IDX, RING_INDIRECT_DESC, MAC, STATUS, MTU. Bits that it does not implement may be offered, but
-   * it refuses FEATURES_OK to a driver that accepts one.
+   * The features that the device offers, by name or as bits. If it is left out: VIRTIO_F_VERSION_1,
+   * VIRTIO_F_ACCESS_PLATFORM, VIRTIO_F_RING_EVENT_IDX, VIRTIO_F_RING_INDIRECT_DESC, VIRTIO_NET_F_MAC,
+   * VIRTIO_NET_F_STATUS and VIRTIO_NET_F_MTU. VIRTIO_NET_F_MRG_RXBUF can be had on request. Bits that it does
+   * not implement may be offered, but it refuses FEATURES_OK to a driver that accepts one.
    */
   readonly features?: bigint | readonly SimulatedFeature[];
   /** A last word on the features that a driver chose, so that a refusal can be tested. */

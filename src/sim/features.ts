@@ -3,26 +3,26 @@ import { UsageError } from '../errors.js';
 
 /** Number of each feature bit that the simulated device implements. */
 export const SIMULATED_FEATURES = {
-  MTU: 3,
-  MAC: 5,
-  MRG_RXBUF: 15,
-  STATUS: 16,
-  RING_INDIRECT_DESC: 28,
-  RING_EVENT_IDX: 29,
-  VERSION_1: 32,
-  ACCESS_PLATFORM: 33,
+  VIRTIO_NET_F_MTU: 3,
+  VIRTIO_NET_F_MAC: 5,
+  VIRTIO_NET_F_MRG_RXBUF: 15,
+  VIRTIO_NET_F_STATUS: 16,
+  VIRTIO_F_RING_INDIRECT_DESC: 28,
+  VIRTIO_F_RING_EVENT_IDX: 29,
+  VIRTIO_F_VERSION_1: 32,
+  VIRTIO_F_ACCESS_PLATFORM: 33,
 } as const;
 
 export type SimulatedFeature = keyof typeof SIMULATED_FEATURES;
 
 const DEFAULT_FEATURES: readonly SimulatedFeature[] = [
-  'VERSION_1',
-  'ACCESS_PLATFORM',
-  'RING_EVENT_IDX',
-  'RING_INDIRECT_DESC',
-  'MAC',
-  'STATUS',
-  'MTU',
+  'VIRTIO_F_VERSION_1',
+  'VIRTIO_F_ACCESS_PLATFORM',
+  'VIRTIO_F_RING_EVENT_IDX',
+  'VIRTIO_F_RING_INDIRECT_DESC',
+  'VIRTIO_NET_F_MAC',
+  'VIRTIO_NET_F_STATUS',
+  'VIRTIO_NET_F_MTU',
 ];
 
 /** Each feature bit with those of which it needs at least one (VIRTIO 1.3, 5.1.3.1). */
@@ -76,8 +76,8 @@ export function forbiddenChoice(offered: bigint, chosen: bigint): string | undef
       return `the driver accepted feature bit ${bit} without bit ${oneOf.join(' or ')}, which it requires`;
     }
   }
-  if (hasFeature(offered, 'VERSION_1') && !hasFeature(chosen, 'VERSION_1')) {
-    return 'the driver did not accept VERSION_1, which was offered';
+  if (hasFeature(offered, 'VIRTIO_F_VERSION_1') && !hasFeature(chosen, 'VIRTIO_F_VERSION_1')) {
+    return 'the driver did not accept VIRTIO_F_VERSION_1, which was offered';
   }
   return undefined;
 }
@@ -85,8 +85,9 @@ export function forbiddenChoice(offered: bigint, chosen: bigint): string | undef
 /** Whether this device can work with the features that the driver chose. */
 export function canWorkWith(offered: bigint, chosen: bigint): boolean {
   const implemented = Object.values(SIMULATED_FEATURES).reduce((bits, bit) => bits | (1n << BigInt(bit)), 0n);
-  const platform = hasFeature(chosen, 'ACCESS_PLATFORM') || !hasFeature(offered, 'ACCESS_PLATFORM');
-  return (chosen & ~implemented) === 0n && hasFeature(chosen, 'VERSION_1') && platform;
+  const platform =
+    hasFeature(chosen, 'VIRTIO_F_ACCESS_PLATFORM') || !hasFeature(offered, 'VIRTIO_F_ACCESS_PLATFORM');
+  return (chosen & ~implemented) === 0n && hasFeature(chosen, 'VIRTIO_F_VERSION_1') && platform;
 }
 
 function hasBit(bits: bigint, bit: number): boolean {

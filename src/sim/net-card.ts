@@ -45,8 +45,9 @@ export class NetCard implements DeviceFunction {
   }
 
   queueEnabled(index: number, queue: DeviceQueue, features: bigint): void {
-    this.#mtuAgreed = hasFeature(features, 'MTU');
-    if (index === RECEIVE_QUEUE) this.#receiver = new Receiver(queue, hasFeature(features, 'MRG_RXBUF'));
+    this.#mtuAgreed = hasFeature(features, 'VIRTIO_NET_F_MTU');
+    if (index === RECEIVE_QUEUE)
+      this.#receiver = new Receiver(queue, hasFeature(features, 'VIRTIO_NET_F_MRG_RXBUF'));
     if (index === TRANSMIT_QUEUE) this.#transmitter = new Transmitter(queue, () => this.#frameLimit);
   }
 

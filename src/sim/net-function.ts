@@ -7,7 +7,7 @@ import { DriverViolation } from './violation.js';
 export const RECEIVE_QUEUE = 0;
 export const TRANSMIT_QUEUE = 1;
 
-/** Length of struct virtio_net_hdr with VERSION_1, in bytes. */
+/** Length of struct virtio_net_hdr with VIRTIO_F_VERSION_1, in bytes. */
 export const NET_HEADER_LENGTH = 12;
 
 const ETHERNET_HEADER = 14;
@@ -88,7 +88,7 @@ export class Receiver {
   /** Buffers that the device owns, the oldest first. */
   #taken: Chain[] = [];
 
-  /** @param mergeable - whether MRG_RXBUF was negotiated */
+  /** @param mergeable - whether VIRTIO_NET_F_MRG_RXBUF was negotiated */
   constructor(queue: DeviceQueue, mergeable: boolean) {
     this.#queue = queue;
     this.#mergeable = mergeable;

@@ -19,7 +19,7 @@ export interface ChainContext {
   readonly table: Segment;
   /** Number of entries of the ring. */
   readonly size: number;
-  /** Whether RING_INDIRECT_DESC was negotiated. */
+  /** Whether VIRTIO_F_RING_INDIRECT_DESC was negotiated. */
   readonly indirect: boolean;
 }
 
@@ -129,7 +129,7 @@ class ChainReader {
   #enterIndirectTable({ index, lo, hi, length, flags }: Descriptor): void {
     const name = this.#nameOf(index);
     if (!this.#context.indirect) {
-      throw new DriverViolation(`${name} is indirect, but RING_INDIRECT_DESC was not negotiated`);
+      throw new DriverViolation(`${name} is indirect, but VIRTIO_F_RING_INDIRECT_DESC was not negotiated`);
     }
     if (this.#inIndirectTable) throw new DriverViolation(`${name} is indirect within an indirect table`);
     if ((flags & FLAG_NEXT) !== 0) throw new DriverViolation(`${name} has both INDIRECT and NEXT set`);

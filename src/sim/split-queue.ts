@@ -176,7 +176,7 @@ export class SplitQueue implements DeviceQueue {
     const flags = Atomics.load(this.#available, FLAGS);
     if (this.#options.eventIdx && flags !== 0) {
       throw new DriverViolation(
-        `the flags of the available ring are ${flags}, but with RING_EVENT_IDX must be 0`,
+        `the flags of the available ring are ${flags}, but with VIRTIO_F_RING_EVENT_IDX must be 0`,
       );
     }
     if (flags > AVAIL_NO_INTERRUPT) {

@@ -53,8 +53,15 @@ describe('a simulated device', () => {
     make();
     const { transport } = device;
     expect(transport.readStatus()).toBe(0);
-    const offered = ['VERSION_1', 'ACCESS_PLATFORM', 'RING_EVENT_IDX', 'RING_INDIRECT_DESC'] as const;
-    expect(transport.readDeviceFeatures()).toBe(bits(...offered, 'MAC', 'STATUS', 'MTU'));
+    const offered = [
+      'VIRTIO_F_VERSION_1',
+      'VIRTIO_F_ACCESS_PLATFORM',
+      'VIRTIO_F_RING_EVENT_IDX',
+      'VIRTIO_F_RING_INDIRECT_DESC',
+    ] as const;
+    expect(transport.readDeviceFeatures()).toBe(
+      bits(...offered, 'VIRTIO_NET_F_MAC', 'VIRTIO_NET_F_STATUS', 'VIRTIO_NET_F_MTU'),
+    );
     bringUp(device);
     expect(transport.readStatus()).toBe(RUNNING);
     expect(device.violations).toEqual([]);
@@ -174,8 +181,8 @@ describe('a simulated device', () => {
   });
 
   it('spreads a frame over several buffers where they may be merged', () => {
-    make({ features: ['VERSION_1', 'MRG_RXBUF'] });
-    const { rx } = bringUp(device, { features: bits('VERSION_1', 'MRG_RXBUF') });
+    make({ features: ['VIRTIO_F_VERSION_1', 'VIRTIO_NET_F_MRG_RXBUF'] });
+    const { rx } = bringUp(device, { features: bits('VIRTIO_F_VERSION_1', 'VIRTIO_NET_F_MRG_RXBUF') });
     for (const index of [0, 1, 2]) {
       rx.describe(index, { address: rx.addressOfSlot(index), length: 100, flags: WRITE });
     }
@@ -313,7 +320,7 @@ describe('its configuration', () => {
   });
 
   it('is as long as the features ask for', () => {
-    make({ features: ['VERSION_1', 'MAC'] });
+    make({ features: ['VIRTIO_F_VERSION_1', 'VIRTIO_NET_F_MAC'] });
     expect(device.transport.configLength).toBe(6);
   });
 
@@ -451,7 +458,7 @@ describe('its options', () => {
     { vectors: -1 },
     { interruptDelayMs: Number.NaN },
     { memoryLimit: -1 },
-    { features: ['NO_SUCH_FEATURE' as 'MAC'] },
+    { features: ['NO_SUCH_FEATURE' as 'VIRTIO_NET_F_MAC'] },
   ])('are checked: %j', (options) => {
     make();
     const code: unknown = expect.stringMatching(/^(OPTION_INVALID|ADDRESS_MALFORMED)$/);

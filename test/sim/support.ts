@@ -160,9 +160,15 @@ export function bits(...features: SimulatedFeature[]): bigint {
 }
 
 /** All that the device offers but the event index, so that the flags are in force. */
-export const PLAIN = bits('VERSION_1', 'ACCESS_PLATFORM', 'MAC', 'STATUS', 'MTU');
-export const WITH_EVENT_IDX = PLAIN | bits('RING_EVENT_IDX');
-export const WITH_INDIRECT = PLAIN | bits('RING_INDIRECT_DESC');
+export const PLAIN = bits(
+  'VIRTIO_F_VERSION_1',
+  'VIRTIO_F_ACCESS_PLATFORM',
+  'VIRTIO_NET_F_MAC',
+  'VIRTIO_NET_F_STATUS',
+  'VIRTIO_NET_F_MTU',
+);
+export const WITH_EVENT_IDX = PLAIN | bits('VIRTIO_F_RING_EVENT_IDX');
+export const WITH_INDIRECT = PLAIN | bits('VIRTIO_F_RING_INDIRECT_DESC');
 
 export interface BringUp {
   readonly features?: bigint;

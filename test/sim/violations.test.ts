@@ -126,29 +126,31 @@ describe('a choice of features is refused', () => {
     expect(device.violations).toEqual([expect.stringMatching(/feature bit 22 without bit 17/)]);
   });
 
-  it('if VERSION_1 is missing', () => {
+  it('if VIRTIO_F_VERSION_1 is missing', () => {
     const device = createSimulatedDevice();
-    expect(refusal(device, PLAIN & ~bits('VERSION_1'))).toBe(true);
-    expect(device.violations).toEqual([expect.stringMatching(/did not accept VERSION_1/)]);
+    expect(refusal(device, PLAIN & ~bits('VIRTIO_F_VERSION_1'))).toBe(true);
+    expect(device.violations).toEqual([expect.stringMatching(/did not accept VIRTIO_F_VERSION_1/)]);
   });
 
   it('without a violation, where the driver may choose so but the device can not', () => {
     const device = createSimulatedDevice();
-    expect(refusal(device, PLAIN & ~bits('ACCESS_PLATFORM'))).toBe(true);
-    const legacy = createSimulatedDevice({ features: ['MAC'] });
-    expect(refusal(legacy, bits('MAC'))).toBe(true);
+    expect(refusal(device, PLAIN & ~bits('VIRTIO_F_ACCESS_PLATFORM'))).toBe(true);
+    const legacy = createSimulatedDevice({ features: ['VIRTIO_NET_F_MAC'] });
+    expect(refusal(legacy, bits('VIRTIO_NET_F_MAC'))).toBe(true);
     const offersMore = createSimulatedDevice({ features: PLAIN | 1n });
     expect(refusal(offersMore, PLAIN | 1n)).toBe(true);
     expect(refusal(offersMore, PLAIN)).toBe(false);
-    const picky = createSimulatedDevice({ acceptFeatures: (chosen) => (chosen & bits('MTU')) === 0n });
+    const picky = createSimulatedDevice({
+      acceptFeatures: (chosen) => (chosen & bits('VIRTIO_NET_F_MTU')) === 0n,
+    });
     expect(refusal(picky, PLAIN)).toBe(true);
-    expect(refusal(picky, PLAIN & ~bits('MTU'))).toBe(false);
+    expect(refusal(picky, PLAIN & ~bits('VIRTIO_NET_F_MTU'))).toBe(false);
     for (const one of [device, legacy, offersMore, picky]) expect(one.violations).toEqual([]);
   });
 
   it('and a driver that goes on all the same is found out', () => {
     const device = createSimulatedDevice();
-    negotiate(device.transport, PLAIN & ~bits('ACCESS_PLATFORM'));
+    negotiate(device.transport, PLAIN & ~bits('VIRTIO_F_ACCESS_PLATFORM'));
     device.transport.writeStatus(ALL | DRIVER_OK);
     expectViolation(device, /set the status bits 0xc at once/);
   });
@@ -355,13 +357,13 @@ describe('a transmit buffer is a violation', () => {
     ],
     [
       'with the flag set beside the event index',
-      /the flags of the available ring are 1, but with RING_EVENT_IDX must be 0$/,
+      /the flags of the available ring are 1, but with VIRTIO_F_RING_EVENT_IDX must be 0$/,
       (tx) => tx.setFlags(1),
       WITH_EVENT_IDX,
     ],
     [
       'that is indirect without the feature',
-      /descriptor 0 is indirect, but RING_INDIRECT_DESC was not negotiated$/,
+      /descriptor 0 is indirect, but VIRTIO_F_RING_INDIRECT_DESC was not negotiated$/,
       (tx) => {
         tx.describe(0, { address: tx.addressOfSlot(0), length: 32, flags: INDIRECT });
         tx.offer(0);
