@@ -8,7 +8,7 @@ import { VmError } from './vm-error.js';
 /** How long QEMU may take to end when it is asked to. */
 const GRACE_MILLISECONDS = 5000;
 /** So many lines of the kernel's log go into the message about a guest that died. */
-const LOG_TAIL_LINES = 15;
+const LOG_LINES = 15;
 
 /** A VM while it runs. */
 export interface RunningVm {
@@ -135,9 +135,11 @@ class Session {
   }
 
   #explainDeath(kernelLog: string): VmError {
-    const tail = kernelLog.trimEnd().split('\n').slice(-LOG_TAIL_LINES).join('\n');
-    if (kernelLog.includes('Kernel panic')) {
-      return new VmError('VM_KERNEL_PANIC', `The kernel of the guest panicked. Its last words:\n${tail}`);
+    const lines = kernelLog.trimEnd().split('\n');
+    const panic = lines.findIndex((line) => line.includes('Kernel panic'));
+    if (panic !== -1) {
+      const words = lines.slice(panic, panic + LOG_LINES).join('\n');
+      return new VmError('VM_KERNEL_PANIC', `The kernel of the guest panicked:\n${words}`);
     }
     const { exitCode, signalCode } = this.#qemu.process;
     if (exitCode !== 0) {
@@ -148,6 +150,7 @@ class Session {
         `QEMU ended with ${how}: ${said === '' ? 'it said nothing' : said}`,
       );
     }
+    const tail = lines.slice(-LOG_LINES).join('\n');
     return new VmError('VM_GUEST_DIED', `The guest went off before the command had ended.\n${tail}`);
   }
 }
