@@ -139,22 +139,26 @@ export class NetDevice extends EventEmitter<NetDeviceEvents> {
    *   Nothing is left behind then: the device has the driver that it had.
    */
   static async open(target: string | Transport, options: NetDeviceOptions = {}): Promise<NetDevice> {
-    const settings = checkOptions(options);
-    const log = settings.logger ?? (await defaultLogger());
-    settings.signal?.throwIfAborted();
-    const transport = typeof target === 'string' ? await openAddress(target, settings, log) : target;
+    let transport = typeof target === 'string' ? undefined : target;
     try {
+      const settings = checkOptions(options);
+      const log = settings.logger ?? (await defaultLogger());
+      settings.signal?.throwIfAborted();
+      transport ??= await openAddress(target as string, settings, log);
       return await NetDevice.bringUp(transport, settings, log);
     } catch (error) {
-      await closeQuietly(transport, log);
+      // The reason why opening failed matters more than what may go wrong now.
+      await transport?.close().catch((closeError: unknown) => {
+        options.logger?.error({ error: closeError }, 'device could not be given back');
+      });
       throw error;
     }
   }
 
   private static async bringUp(transport: Transport, settings: Settings, log: Logger): Promise<NetDevice> {
     await resetDevice(transport, settings.resetTimeout);
-    settings.signal?.throwIfAborted();
     try {
+      settings.signal?.throwIfAborted();
       const features = negotiate(transport, (offered) => chooseFeatures(offered, settings.features));
       checkAddressing(transport, features);
       const own = log.child?.({ device: transport.name }) ?? log;
@@ -172,6 +176,8 @@ export class NetDevice extends EventEmitter<NetDeviceEvents> {
       return device;
     } catch (error) {
       giveUp(transport);
+      // What went wrong before matters more; and closing the transport copes with a device that does not reset.
+      await resetDevice(transport, settings.resetTimeout).catch(() => undefined);
       throw error;
     }
   }
@@ -203,7 +209,6 @@ export class NetDevice extends EventEmitter<NetDeviceEvents> {
    */
   start(): Promise<void> {
     return this.inTurn(async () => {
-      this.checkOpen();
       if (this.currentState !== 'stopped') {
         throw new UsageError('DEVICE_ALREADY_STARTED', `${this.address} is ${this.currentState}`);
       }
@@ -228,10 +233,7 @@ export class NetDevice extends EventEmitter<NetDeviceEvents> {
    * @throws UsageError DEVICE_CLOSED, DeviceError DEVICE_RESET_TIMEOUT
    */
   stop(): Promise<void> {
-    return this.inTurn(async () => {
-      this.checkOpen();
-      await this.stopNow();
-    });
+    return this.inTurn(() => this.stopNow());
   }
 
   /**
@@ -244,7 +246,7 @@ export class NetDevice extends EventEmitter<NetDeviceEvents> {
     if (this.currentState === 'closed') {
       return Promise.reject(new UsageError('DEVICE_ALREADY_CLOSED', `${this.address} is closed`));
     }
-    this.closing ??= this.inTurn(() => this.closeNow());
+    this.closing ??= this.queueTransition(() => this.closeNow());
     return this.closing;
   }
 
@@ -404,8 +406,13 @@ export class NetDevice extends EventEmitter<NetDeviceEvents> {
 
   // Start, stop, close.
 
+  private async inTurn(step: () => Promise<void>): Promise<void> {
+    this.checkOpen();
+    await this.queueTransition(step);
+  }
+
   /** Runs a step after all earlier ones have ended, whether or not those failed. */
-  private inTurn(step: () => Promise<void>): Promise<void> {
+  private queueTransition(step: () => Promise<void>): Promise<void> {
     const turn = this.transition.then(step);
     this.transition = turn.catch(() => undefined);
     return turn;
@@ -457,21 +464,28 @@ export class NetDevice extends EventEmitter<NetDeviceEvents> {
 
   private async closeNow(): Promise<void> {
     this.streams.end();
-    const stopped = await this.stopNow().then(
-      () => true,
-      (error: unknown) => {
-        this.log.error({ error }, 'device could not be stopped before it was closed');
-        return false;
-      },
-    );
-    // A device that did not stop may still write to the buffers: the transport frees them once it has cut it off.
-    if (stopped) this.queues.free();
+    const atRest = await this.bringToRest();
+    // A device that did not stop may still write to its buffers: they go only after the transport has cut it off.
+    if (atRest) this.queues.free();
     try {
       await this.transport.close();
     } finally {
+      this.queues.free();
       this.setState('closed');
       this.log.info({}, 'device closed');
       guard(() => this.emit('close'));
+    }
+  }
+
+  /** Stops and resets the device, whatever its state; says whether that worked. */
+  private async bringToRest(): Promise<boolean> {
+    try {
+      await this.stopNow();
+      if (this.fresh) await resetDevice(this.transport, this.settings.resetTimeout);
+      return true;
+    } catch (error) {
+      this.log.error({ error }, 'device could not be stopped before it was closed');
+      return false;
     }
   }
 
@@ -533,15 +547,6 @@ async function openAddress(address: string, settings: Settings, log: Logger): Pr
   const { openPciTransport } = await import('./transport/open-pci.js');
   const { takeOver, signal } = settings;
   return openPciTransport(address, { log, takeOver, ...(signal === undefined ? {} : { signal }) });
-}
-
-async function closeQuietly(transport: Transport, log: Logger): Promise<void> {
-  try {
-    await transport.close();
-  } catch (error) {
-    // The reason why opening failed matters more than this.
-    log.error({ error, device: transport.name }, 'device could not be given back');
-  }
 }
 
 /** A device that reads memory around the IOMMU must never be given addresses that the IOMMU translates. */

@@ -58,6 +58,7 @@ export class PacketBuffer {
 
   /** The frame, from the destination address on: a view, valid as long as the packet is yours. */
   get frame(): Uint8Array {
+    if (this.bytes.length === 0) return this.bytes;
     return this.bytes.subarray(this.start, this.start + this.length);
   }
 
@@ -68,7 +69,7 @@ export class PacketBuffer {
 
   /** A copy of the frame, valid for ever. */
   copy(): Uint8Array {
-    return this.bytes.slice(this.start, this.start + this.length);
+    return Uint8Array.from(this.frame);
   }
 
   /**

@@ -1,0 +1,270 @@
+import { afterEach, describe, expect, it } from 'vitest';
+import type { NetDeviceOptions, PacketBuffer } from '../../src/index.js';
+import type { SimulatedDeviceOptions } from '../../src/sim/index.js';
+import { eventually, numberedFrame, startBench, withCode, type Bench } from './support.js';
+
+let bench: Bench | undefined;
+async function start(
+  sim: SimulatedDeviceOptions = {},
+  options: NetDeviceOptions = {},
+): Promise<Bench & { sent: Uint8Array[] }> {
+  bench = await startBench(sim, options);
+  const sent: Uint8Array[] = [];
+  bench.sim.onTransmit((frame) => sent.push(frame));
+  return { ...bench, sent };
+}
+afterEach(async () => {
+  await bench?.finish();
+  bench = undefined;
+});
+
+function packets({ device }: Bench, count: number, length = 60): PacketBuffer[] {
+  return Array.from({ length: count }, (_, n) => device.allocate().setFrame(numberedFrame(n, length)));
+}
+
+describe('transmit()', () => {
+  // Proves: net/packet-transmission/1, net/packet-transmission/2, net/packet-transmission/3,
+  //   net/packet-transmission/21 (the software device refuses a header that is not all zero)
+  it('sends a burst with one notification', async () => {
+    const it = await start();
+    const burst = packets(it, 32);
+    expect(it.device.transmit(burst)).toBe(32);
+    expect(it.sent).toEqual(Array.from({ length: 32 }, (_, n) => numberedFrame(n)));
+    expect(it.sim.statistics.notifications).toBeLessThanOrEqual(2);
+    const { transmit } = it.device.statistics();
+    expect(transmit).toMatchObject({ frames: 32, bytes: 32 * 60, notifications: { sent: 1 } });
+  });
+
+  it('clears what the device left in the header of a received packet', async () => {
+    const it = await start();
+    it.sim.inject(numberedFrame(3));
+    const batch: PacketBuffer[] = [];
+    expect(it.device.receive(batch)).toBe(1);
+    expect(it.device.transmit(batch, 1)).toBe(1);
+    expect(it.sent).toEqual([numberedFrame(3)]);
+  });
+
+  it('sends from any start, aligned or not', async () => {
+    const it = await start();
+    for (const start of [12, 13, 18, 63, 64, 65, 100]) {
+      const packet = it.device.allocate();
+      packet.start = start;
+      packet.setFrame(numberedFrame(start, 80));
+      expect(it.device.transmit([packet])).toBe(1);
+    }
+    expect(it.sent.map((frame) => frame[17])).toEqual([12, 13, 18, 63, 64, 65, 100]);
+  });
+
+  it('takes what there is room for, and leaves the rest to the caller', async () => {
+    const it = await start({}, { queueSize: 8, poolSize: 64 });
+    it.sim.holdTransmit(true);
+    const burst = packets(it, 12);
+    expect(it.device.transmit(burst)).toBe(8);
+    expect(it.device.transmit(burst.slice(8))).toBe(0);
+    expect(it.device.statistics().transmit.ringFull).toBe(2);
+    expect(burst[8].copy()).toEqual(numberedFrame(8));
+    it.sim.holdTransmit(false);
+    expect(it.device.transmit(burst.slice(8))).toBe(4);
+    await it.device.flush();
+    const { transmit, pool } = it.device.statistics();
+    expect(transmit.completed).toBe(12);
+    expect(pool.available).toBe(pool.size - 8);
+  });
+
+  // Proves: net/device-configuration-layout/8
+  it('refuses what is no frame, and takes nothing', async () => {
+    const it = await start({ mtu: 1000 });
+    const refuse = (length: number, code: string, type = 0x88b5): void => {
+      const frame = numberedFrame(1, Math.max(length, 14)).subarray(0, length);
+      if (length >= 14) frame.set([type >> 8, type & 0xff], 12);
+      const packet = it.device.allocate().setFrame(frame);
+      expect(() => it.device.transmit([packet])).toThrow(withCode(code));
+      packet.release();
+    };
+    for (const length of [0, 1, 13]) refuse(length, 'FRAME_TOO_SHORT');
+    for (const length of [1015, 1018, 1400]) refuse(length, 'FRAME_TOO_LONG');
+    refuse(1019, 'FRAME_TOO_LONG', 0x8100);
+    const longest = it.device.allocate().setFrame(numberedFrame(1, 1014));
+    expect(it.device.transmit([longest])).toBe(1);
+    const tagged = it.device.allocate().setFrame(numberedFrame(1, 1018));
+    tagged.frame.set([0x81, 0], 12);
+    expect(it.device.transmit([tagged])).toBe(1);
+    expect(it.sent.map((frame) => frame.length)).toEqual([1014, 1018]);
+  });
+
+  it('ends a burst before a frame that can not be sent, and names it when it comes first', async () => {
+    const it = await start();
+    const burst = packets(it, 3);
+    burst[1].length = 5;
+    expect(it.device.transmit(burst)).toBe(1);
+    const rest = burst.slice(1);
+    expect(() => it.device.transmit(rest)).toThrow(withCode('FRAME_TOO_SHORT'));
+    for (const packet of rest) packet.release();
+    expect(it.sent.length).toBe(1);
+  });
+
+  it('refuses a packet that is not the caller’s', async () => {
+    const it = await start();
+    const notOwned = withCode('PACKET_NOT_OWNED');
+    it.sim.holdTransmit(true);
+    const [packet] = packets(it, 1);
+    expect(it.device.transmit([packet, packet])).toBe(1);
+    expect(() => it.device.transmit([packet])).toThrow(notOwned);
+    expect(() => packet.release()).toThrow(notOwned);
+    expect(() => packet.retain()).toThrow(notOwned);
+    const [released] = packets(it, 1);
+    released.release();
+    expect(() => it.device.transmit([released])).toThrow(notOwned);
+    const [shared] = packets(it, 1);
+    shared.retain();
+    expect(() => it.device.transmit([shared])).toThrow('retained');
+    shared.release();
+    expect(it.device.transmit([shared])).toBe(1);
+    it.sim.holdTransmit(false);
+  });
+
+  it('refuses a packet of another device, and one without room for the header', async () => {
+    const it = await start();
+    const other = await startBench();
+    const foreign = other.device.allocate().setFrame(numberedFrame(1));
+    expect(() => it.device.transmit([foreign])).toThrow('another device');
+    foreign.release();
+    await other.finish();
+    const [packet] = packets(it, 1);
+    packet.start = 11;
+    expect(() => it.device.transmit([packet])).toThrow('12 bytes in front');
+    packet.start = packet.bytes.length - 10;
+    expect(() => it.device.transmit([packet])).toThrow(withCode('FRAME_TOO_LONG'));
+    packet.release();
+    expect(() => it.device.transmit([], 1)).toThrow(withCode('OPTION_INVALID'));
+  });
+
+  it('gives as many buffers as there are', async () => {
+    const it = await start({}, { queueSize: 8, poolSize: 20 });
+    const batch: PacketBuffer[] = [];
+    expect(it.device.allocateBatch(batch, 5)).toBe(5);
+    expect(it.device.allocateBatch(batch, 100)).toBe(7);
+    expect(() => it.device.allocate()).toThrow(withCode('POOL_EXHAUSTED'));
+    for (const packet of batch) if (packet.owner === 1) packet.release();
+  });
+});
+
+describe('send()', () => {
+  it('copies a frame and hands it over at once', async () => {
+    const it = await start();
+    const frame = numberedFrame(1);
+    await it.device.send(frame);
+    frame.fill(0);
+    await it.device.send(it.device.allocate().setFrame(numberedFrame(2)));
+    expect(it.sent).toEqual([numberedFrame(1), numberedFrame(2)]);
+  });
+
+  it.each([true, false])('waits for room, in order, with interrupts %s', async (interrupts) => {
+    const it = await start({}, { interrupts, queueSize: 8, poolSize: 64 });
+    it.sim.holdTransmit(true);
+    const sends = Array.from({ length: 200 }, (_, n) => it.device.send(numberedFrame(n)));
+    await new Promise((resolve) => setTimeout(resolve, 5));
+    expect(it.sent.length).toBe(8);
+    it.sim.holdTransmit(false);
+    await Promise.all(sends);
+    expect(it.sent).toEqual(Array.from({ length: 200 }, (_, n) => numberedFrame(n)));
+    await it.device.flush();
+    if (interrupts) expect(it.device.statistics().interrupts.transmit).toBeGreaterThan(0);
+    else expect(it.sim.statistics.interruptsSent).toBe(0);
+    const { pool } = it.device.statistics();
+    expect(pool.available).toBe(pool.size - 8);
+  });
+
+  it('waits for a buffer where all are on their way', async () => {
+    const it = await start({}, { queueSize: 8, poolSize: 10 });
+    it.sim.holdTransmit(true);
+    const sends = Array.from({ length: 30 }, (_, n) => it.device.send(numberedFrame(n)));
+    it.sim.holdTransmit(false);
+    await Promise.all(sends);
+    expect(it.sent.map((frame) => frame[17])).toEqual(Array.from({ length: 30 }, (_, n) => n));
+  });
+
+  it('does not wait where the program holds all buffers', async () => {
+    const it = await start({}, { queueSize: 8, poolSize: 10 });
+    const held = packets(it, 2);
+    await expect(it.device.send(numberedFrame(1))).rejects.toThrow(withCode('POOL_EXHAUSTED'));
+    for (const packet of held) packet.release();
+  });
+
+  it('refuses what is no frame', async () => {
+    const it = await start();
+    await expect(it.device.send(new Uint8Array(13))).rejects.toThrow(withCode('FRAME_TOO_SHORT'));
+    await expect(it.device.send(numberedFrame(1, 1515))).rejects.toThrow(withCode('FRAME_TOO_LONG'));
+    const packet = it.device.allocate();
+    await expect(it.device.send(packet)).rejects.toThrow(withCode('FRAME_TOO_SHORT'));
+    packet.release();
+    await expect(it.device.send(packet)).rejects.toThrow(withCode('PACKET_NOT_OWNED'));
+  });
+
+  it('can be aborted while it waits, and only then', async () => {
+    const it = await start({}, { queueSize: 8, poolSize: 64 });
+    it.sim.holdTransmit(true);
+    for (let n = 0; n < 8; n += 1) await it.device.send(numberedFrame(n));
+    const controller = new AbortController();
+    const waiting = it.device.send(numberedFrame(8), { signal: controller.signal });
+    const flushing = it.device.flush({ signal: controller.signal });
+    const later = it.device.send(numberedFrame(9));
+    controller.abort(new Error('too late'));
+    await expect(waiting).rejects.toThrow('too late');
+    await expect(flushing).rejects.toThrow('too late');
+    await expect(it.device.send(numberedFrame(1), { signal: controller.signal })).rejects.toThrow('too late');
+    it.sim.holdTransmit(false);
+    await later;
+    expect(it.sent.map((frame) => frame[17])).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 9]);
+  });
+
+  it('is rejected when the device is stopped, and the packet stays the caller’s', async () => {
+    const it = await start({}, { queueSize: 8, poolSize: 64, drainTimeout: 0 });
+    it.sim.holdTransmit(true);
+    for (let n = 0; n < 8; n += 1) await it.device.send(numberedFrame(n));
+    const packet = it.device.allocate().setFrame(numberedFrame(8));
+    const waiting = it.device.send(packet);
+    const flushing = it.device.flush();
+    const [sendResult, flushResult] = await Promise.allSettled([waiting, flushing, it.device.stop()]);
+    expect(sendResult).toMatchObject({ status: 'rejected', reason: { code: 'DEVICE_NOT_STARTED' } });
+    expect(flushResult).toMatchObject({ status: 'rejected', reason: { code: 'DEVICE_NOT_STARTED' } });
+    packet.release();
+    const { pool } = it.device.statistics();
+    expect(pool.available).toBe(pool.size);
+  });
+});
+
+describe('flush() and stop()', () => {
+  it('flush waits until the device is done with all frames', async () => {
+    const it = await start();
+    await it.device.flush();
+    it.sim.holdTransmit(true);
+    await it.device.send(numberedFrame(1));
+    let flushed = false;
+    const flushing = it.device.flush().then(() => (flushed = true));
+    await new Promise((resolve) => setTimeout(resolve, 5));
+    expect(flushed).toBe(false);
+    it.sim.holdTransmit(false);
+    await flushing;
+    expect(it.device.statistics().transmit.completed).toBe(1);
+  });
+
+  it('stop waits for frames to leave', async () => {
+    const it = await start();
+    it.sim.holdTransmit(true);
+    await it.device.send(numberedFrame(1));
+    const stopping = it.device.stop();
+    await new Promise((resolve) => setTimeout(resolve, 5));
+    expect(it.device.state).toBe('stopping');
+    it.sim.holdTransmit(false);
+    await stopping;
+    expect(it.device.statistics().transmit.completed).toBe(1);
+  });
+
+  it('no frame is lost between a send and a stop in a row', async () => {
+    const it = await start();
+    await Promise.all([it.device.send(numberedFrame(1)), it.device.stop()]);
+    expect(it.sent).toEqual([numberedFrame(1)]);
+    await eventually(() => it.device.state === 'stopped');
+  });
+});
