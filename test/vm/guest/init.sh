@@ -53,6 +53,8 @@ bind_nics() {
 
 bind_to_vfio() {
   modprobe vfio-pci || fail 'the module vfio-pci does not load'
+  # A modprobe of a full system loads it with vfio by itself; busybox's does not know soft dependencies.
+  modprobe vfio_iommu_type1 || fail 'the module vfio_iommu_type1 does not load'
   echo vfio-pci >"/sys/bus/pci/devices/$1/driver_override"
   probe "$1" vfio-pci
 }
