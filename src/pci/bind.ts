@@ -34,7 +34,7 @@ export interface VfioBinding {
   readonly address: string;
   /** Whether the device was taken from what it was; false where it was bound to vfio-pci before. */
   readonly changed: boolean;
-  /** The driver that `restore()` gives the device back to; undefined where it had none. */
+  /** The driver that the device had, and gets back if it was changed; undefined where it had none. */
   readonly previousDriver: string | undefined;
   /**
    * Gives the device back to the driver that it had, with the `driver_override` that it had. The device must
@@ -50,6 +50,8 @@ const VFIO_PCI = 'vfio-pci';
 const VFIO_IOMMU = 'vfio_iommu_type1';
 /** How often to try again where another driver is bound in the moment between unbinding and binding. */
 const ATTEMPTS = 3;
+/** How long unbinding from vfio-pci may take before a line in the log says why, in milliseconds. */
+const NOTICE_AFTER = 2000;
 
 /**
  * Binds a device to vfio-pci and waits for the file of its IOMMU group. Whatever fails halfway, the device
@@ -290,7 +292,7 @@ class DeviceBinding implements VfioBinding {
     }
     try {
       if (this.#overridden) await this.#writeOverride(this.#device.driverOverride);
-      if (this.#bound) await this.#unbind(VFIO_PCI);
+      if (this.#bound) await this.#leaveVfio();
       if (this.#unbound && this.previousDriver !== undefined) await this.#bindPrevious(this.previousDriver);
     } catch (error) {
       this.#log.error(
@@ -300,6 +302,18 @@ class DeviceBinding implements VfioBinding {
       throw error;
     }
     this.#log.info({ bdf: this.address, driver: this.previousDriver }, 'given back');
+  }
+
+  /** The kernel unbinds a device from vfio-pci only when nobody has it open, and waits until then. */
+  async #leaveVfio(): Promise<void> {
+    const notice = setTimeout(() => {
+      this.#log.warn({ bdf: this.address }, 'waiting for another program to close the device');
+    }, NOTICE_AFTER);
+    try {
+      await this.#unbind(VFIO_PCI);
+    } finally {
+      clearTimeout(notice);
+    }
   }
 
   async #bindPrevious(driver: string): Promise<void> {

@@ -109,13 +109,7 @@ export class ModernPciTransport implements Transport {
     this.#common.writeQueueAddress('queueDesc', layout.descriptorArea);
     this.#common.writeQueueAddress('queueDriver', layout.driverArea);
     this.#common.writeQueueAddress('queueDevice', layout.deviceArea);
-    const vector = this.#interrupts.vectorOf(queue);
-    if (!this.#common.mapQueueVector(vector)) {
-      throw new DeviceError(
-        'DEVICE_VECTOR_REFUSED',
-        `${this.name} refused vector ${vector} for queue ${queue}`,
-      );
-    }
+    this.#interrupts.mapSelectedQueue(queue);
     this.#common.enableQueue();
     this.#notifyOffsets[queue] = notifyOffset;
   }

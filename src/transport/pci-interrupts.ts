@@ -27,9 +27,20 @@ export class PciInterrupts {
     this.#common = common;
   }
 
-  /** The vector to map a queue to; NO_VECTOR while interrupts are off. */
-  vectorOf(queue: number): number {
-    return this.#session?.plan.queue(queue) ?? NO_VECTOR;
+  /**
+   * Maps the queue that is selected to its vector; to none while interrupts are off.
+   *
+   * @throws DeviceError DEVICE_VECTOR_REFUSED
+   */
+  mapSelectedQueue(queue: number): void {
+    const vector = this.#session?.plan.queue(queue) ?? NO_VECTOR;
+    // Without MSI-X there is nothing to map to, and what the register reads as is not specified.
+    if (this.#function.msixVectors === 0) return;
+    if (this.#common.mapQueueVector(vector)) return;
+    throw new DeviceError(
+      'DEVICE_VECTOR_REFUSED',
+      `${this.#function.address} refused vector ${vector} for queue ${queue}`,
+    );
   }
 
   /**

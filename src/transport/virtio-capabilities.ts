@@ -8,7 +8,7 @@
  */
 import { PciError } from '../errors.js';
 import { listCapabilities } from '../pci/capabilities.js';
-import { CAPABILITY_ID, CAPABILITY_SPACE_END } from '../pci/config-space.js';
+import { CAPABILITY_SPACE_END, VENDOR_SPECIFIC } from '../pci/config-space.js';
 import type { PciFunction } from '../pci/pci-function.js';
 
 /** The part of a PCI function that its structures are found through. */
@@ -89,7 +89,7 @@ type Parser<T> = (source: StructureSource, at: number) => Parsed<T>;
  */
 export function findVirtioStructures(source: StructureSource): VirtioStructures {
   const offsets = listCapabilities(source)
-    .filter((capability) => capability.id === CAPABILITY_ID.VENDOR_SPECIFIC)
+    .filter((capability) => capability.id === VENDOR_SPECIFIC)
     .map((capability) => capability.offset);
   if (offsets.length === 0) throw noModernInterface(source);
   return {

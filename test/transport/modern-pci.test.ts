@@ -1,7 +1,11 @@
+import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { VirtioNetError } from '../../src/errors.js';
 import { SILENT, type Logger } from '../../src/log.js';
 import { ModernPciTransport } from '../../src/transport/modern-pci.js';
 import { STATUS, type QueueLayout } from '../../src/transport/transport.js';
+import { buildConfigSpace, TYPE, type VirtioCapability } from './fake-config-space.js';
+import { FakePciFunction, readBytes, type BarModel } from './fake-pci-function.js';
 import {
   BAR,
   COMMON,
@@ -235,6 +239,19 @@ describe('interrupts', () => {
     expect(() => transport.enableInterrupts(2, NO_HANDLERS)).toThrow(code('DEVICE_VECTOR_REFUSED'));
   });
 
+  it('maps queues to no vector while interrupts are off, and to nothing where there are no vectors', () => {
+    const muted = make();
+    muted.transport.enableInterrupts(1, NO_HANDLERS);
+    muted.transport.disableInterrupts();
+    muted.transport.enableQueue(0, LAYOUT);
+    expect(muted.device.queue(0).get('queue_msix_vector')).toBe(NO_VECTOR);
+
+    const without = make({ msixVectors: 0 });
+    without.transport.enableQueue(0, LAYOUT);
+    expect(writes(without.device).some((one) => one.startsWith('queue_msix_vector'))).toBe(false);
+    expect(without.device.queue(0).get('queue_enable')).toBe(1);
+  });
+
   it('notices that a vector was refused (pci/msi-x-vector-configuration/5)', () => {
     const queueRefused = make({ refuseVectorsFrom: 2 });
     queueRefused.transport.enableInterrupts(3, NO_HANDLERS);
@@ -376,6 +393,108 @@ describe('closing', () => {
     expect(log).toHaveLength(5);
   });
 });
+
+describe('a whole life', () => {
+  it('keeps to what a driver must and must not write (pci/common-configuration-structure-layout/1, /6)', async () => {
+    const { device, transport } = make({ features: 0x1_0000_0020n });
+    for (let life = 0; life < 2; life++) {
+      transport.writeStatus(0);
+      transport.writeStatus(STATUS.ACKNOWLEDGE | STATUS.DRIVER);
+      transport.writeDriverFeatures(transport.readDeviceFeatures());
+      transport.writeStatus(STATUS.ACKNOWLEDGE | STATUS.DRIVER | STATUS.FEATURES_OK);
+      transport.enableInterrupts(3, NO_HANDLERS);
+      for (const queue of [0, 1, 2]) {
+        transport.enableQueue(queue, { ...LAYOUT, size: transport.maxQueueSize(queue) });
+      }
+      transport.writeStatus(STATUS.ACKNOWLEDGE | STATUS.DRIVER | STATUS.FEATURES_OK | STATUS.DRIVER_OK);
+      for (const queue of [2, 0, 1]) transport.notify(queue);
+      transport.readConfigGeneration();
+      transport.disableInterrupts();
+    }
+    await transport.close();
+    expect(device.notified).toEqual([2, 0, 1, 2, 0, 1]);
+    expect(device.violations).toEqual([]);
+  });
+
+  it('stays inside of the BARs, whatever the device says', () => {
+    const number = fc.oneof(fc.integer({ min: 0, max: 0x400 }), fc.integer({ min: 0, max: 0xffff_ffff }));
+    const capability = (type: number): fc.Arbitrary<VirtioCapability> =>
+      fc.record({
+        type: fc.constant(type),
+        bar: fc.integer({ min: 0, max: 2 }),
+        offset: number.map((value) => (value & ~3) >>> 0),
+        length: number,
+        multiplier: number.map((value) => (value & ~1) >>> 0),
+      });
+    const capabilities = fc.tuple(...Object.values(TYPE).map(capability));
+    const memory = fc.array(fc.uint8Array({ minLength: 0x400, maxLength: 0x400 }), {
+      minLength: 2,
+      maxLength: 2,
+    });
+    let reached = 0;
+    fc.assert(
+      fc.property(capabilities, memory, fc.integer({ min: 0, max: 4 }), (list, bars, vectors) => {
+        const pci = new FakePciFunction(buildConfigSpace(list));
+        pci.msixVectors = vectors;
+        bars.forEach((bytes, bar) => pci.bars.set(bar, memoryBar(bytes)));
+        let transport: ModernPciTransport;
+        try {
+          transport = new ModernPciTransport(pci, { log: SILENT });
+        } catch (error) {
+          expect(error).toMatchObject({ code: 'PCI_CAPABILITY_INVALID' });
+          expect(pci.openWindows).toBe(0);
+          return;
+        }
+        reached++;
+        for (const call of allCalls(transport)) expectOnlyOwnErrors(call);
+      }),
+      { numRuns: 3000 },
+    );
+    expect(reached).toBeGreaterThan(0);
+  });
+});
+
+/** A BAR that is nothing but memory: each register reads as what was in it or written to it. */
+function memoryBar(bytes: Uint8Array): BarModel {
+  return {
+    size: bytes.length,
+    read: (offset, width) => readBytes(bytes, offset, width),
+    write: (offset, width, value) => {
+      for (let at = 0; at < width; at++) bytes[offset + at] = Math.floor(value / 256 ** at) & 0xff;
+    },
+  };
+}
+
+/** Every call of a transport that reaches a register. */
+function allCalls(transport: ModernPciTransport): (() => unknown)[] {
+  return [
+    () => transport.readStatus(),
+    () => transport.writeStatus(3),
+    () => transport.readDeviceFeatures(),
+    () => transport.writeDriverFeatures(0xffff_ffff_ffff_ffffn),
+    () => transport.enableInterrupts(2, NO_HANDLERS),
+    ...[0, 1, 0xffff].flatMap((queue) => [
+      () => transport.enableQueue(queue, { ...LAYOUT, size: 1 }),
+      () => transport.notify(queue),
+    ]),
+    () => transport.readConfig(0, 4),
+    () => transport.readConfig(Math.max(0, (transport.configLength & ~3) - 4), 4),
+    () => transport.readConfig(transport.configLength, 1),
+    () => transport.readConfigGeneration(),
+    () => transport.readIsr(),
+    () => transport.disableInterrupts(),
+    () => transport.writeStatus(0),
+  ];
+}
+
+/** The fake BAR answers an access outside of it with a RangeError, which is no error of this library. */
+function expectOnlyOwnErrors(call: () => unknown): void {
+  try {
+    call();
+  } catch (error) {
+    expect(error).toBeInstanceOf(VirtioNetError);
+  }
+}
 
 describe('construction', () => {
   it('opens each BAR once', () => {

@@ -63,6 +63,8 @@ describe.skipIf(why !== undefined && !inCi)(`in a VM${why === undefined ? '' : `
         'card that is up after the refusal': { ...idle, interfaces: [{ name: 'eth0', up: true }] },
         'card that was up taken': { ...taken, previous: 'virtio-pci' },
         'card that was up given back': idle,
+        'refusal of a user without rights': failure('PCI_PERMISSION_DENIED', /driver_override: EACCES/),
+        'driverless card after the refusal': { ...idle, driver: null, interfaces: [] },
         'moving an interface away': '',
         'card whose interface was moved away': { ...idle, interfaces: [], hasHiddenInterface: true },
         'refusal of a card whose interface was moved away': failure(
@@ -106,6 +108,7 @@ describe.skipIf(why !== undefined && !inCi)(`in a VM${why === undefined ? '' : `
         'driver after': 'virtio-pci',
         'status when opened again': 11,
         'interrupts without vectors': failure('DEVICE_VECTOR_REFUSED', /interrupts: false/),
+        'status without vectors': 15,
         'driver of a card that had vfio-pci': 'vfio-pci',
         'status of PIO': 15,
         'status of two vectors': 15,

@@ -9,6 +9,7 @@ import { failureOf, report } from './report.js';
 
 const CARD = '0000:00:10.0';
 const DRIVERLESS = '0000:00:11.0';
+const NOBODY = 65534;
 const run = promisify(execFile);
 
 async function state(address: string): Promise<object> {
@@ -41,6 +42,11 @@ await run('ip', ['link', 'set', await interfaceName(), 'up']);
 report('refusal of a card that is up', await failureOf(bindToVfio(CARD, { log: SILENT })));
 report('card that is up after the refusal', await state(CARD));
 await takeAndGiveBack('card that was up', CARD, true);
+
+process.seteuid?.(NOBODY);
+report('refusal of a user without rights', await failureOf(bindToVfio(DRIVERLESS, { log: SILENT })));
+process.seteuid?.(0);
+report('driverless card after the refusal', await state(DRIVERLESS));
 
 const holder = spawn('unshare', ['-n', 'sleep', '600']);
 await once(holder, 'spawn');

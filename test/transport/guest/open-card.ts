@@ -99,6 +99,7 @@ report('status when opened again', again.readStatus());
 await again.close();
 
 const polled = await open(WITHOUT_VECTORS);
+await negotiate(polled);
 report(
   'interrupts without vectors',
   await failureOf(
@@ -107,7 +108,13 @@ report(
     ),
   ),
 );
+const polledRings = layoutIn(polled, 256);
+polled.enableQueue(0, polledRings.layout);
+polled.writeStatus(DRIVER_OK);
+polled.notify(0);
+report('status without vectors', polled.readStatus());
 await polled.close();
+polledRings.free();
 report('driver of a card that had vfio-pci', await driverOf(WITHOUT_VECTORS));
 
 for (const [name, address] of [
