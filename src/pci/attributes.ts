@@ -18,6 +18,11 @@ export function errnoName(error: unknown): string {
   return (error as NodeJS.ErrnoException | undefined)?.code ?? '';
 }
 
+/** What an error says, whatever was thrown. */
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message.trim() : String(error);
+}
+
 /** Reads an attribute without its newline; undefined where there is none. */
 export async function readAttribute(path: string): Promise<string | undefined> {
   return unlessAbsent(async () => (await readFile(path, 'latin1')).trim());

@@ -1,13 +1,10 @@
 /** The same code against a real kernel and real devices: those of QEMU, in a guest with an IOMMU. */
-import { describe, expect, it } from 'vitest';
+import { expect, it } from 'vitest';
+import { describeVm } from '../vm/describe-vm.js';
 import { bundleProgram } from '../vm/guest-programs.js';
-import { whyVmUnavailable } from '../vm/requirements.js';
 import { runVm, type VmOptions, type VmResult } from '../vm/run-vm.js';
 
-const BOOT_TIMEOUT = 600_000;
 const SHIM = '/app/node_modules/virtio-net/native-shim/prebuilt/linux-x64/virtio-net-shim.so';
-const why = whyVmUnavailable();
-const inCi = process.env.CI !== undefined && process.env.CI !== '';
 
 interface Run {
   readonly result: VmResult;
@@ -36,91 +33,83 @@ const failure = (code: string, message: RegExp): unknown => ({
   message: expect.stringMatching(message) as unknown,
 });
 
-describe.skipIf(why !== undefined && !inCi)(`in a VM${why === undefined ? '' : ` (${why})`}`, () => {
-  it(
-    'takes a card from the kernel and gives it back',
-    async () => {
-      const { seen } = await runProgram('bind-card', { nics: [{ bind: false }, { bind: 'none' }] });
-      const idle = {
-        driver: 'virtio-pci',
-        driverOverride: null,
-        interfaces: [{ name: 'eth0', up: false }],
-        hasHiddenInterface: false,
-      };
-      const taken = {
-        driver: 'vfio-pci',
-        driverOverride: 'vfio-pci',
-        interfaces: [],
-        hasHiddenInterface: false,
-      };
-      expect(seen).toEqual({
-        before: idle,
-        'idle card taken': { ...taken, previous: 'virtio-pci' },
-        'idle card given back': idle,
-        'driverless card taken': { ...taken, previous: null },
-        'driverless card given back': { ...idle, driver: null, interfaces: [] },
-        'refusal of a card that is up': failure('PCI_INTERFACE_UP', /eth0 of 0000:00:10\.0 is up/),
-        'card that is up after the refusal': { ...idle, interfaces: [{ name: 'eth0', up: true }] },
-        'card that was up taken': { ...taken, previous: 'virtio-pci' },
-        'card that was up given back': idle,
-        'refusal of a user without rights': failure('PCI_PERMISSION_DENIED', /driver_override: EACCES/),
-        'driverless card after the refusal': { ...idle, driver: null, interfaces: [] },
-        'moving an interface away': '',
-        'card whose interface was moved away': { ...idle, interfaces: [], hasHiddenInterface: true },
-        'refusal of a card whose interface was moved away': failure(
-          'PCI_INTERFACE_UP',
-          /another network namespace/,
-        ),
-      });
-    },
-    BOOT_TIMEOUT,
-  );
+describeVm('virtio cards in a VM', () => {
+  it('takes a card from the kernel and gives it back', async () => {
+    const { seen } = await runProgram('bind-card', { nics: [{ bind: false }, { bind: 'none' }] });
+    const idle = {
+      driver: 'virtio-pci',
+      driverOverride: null,
+      interfaces: [{ name: 'eth0', up: false }],
+      hasHiddenInterface: false,
+    };
+    const taken = {
+      driver: 'vfio-pci',
+      driverOverride: 'vfio-pci',
+      interfaces: [],
+      hasHiddenInterface: false,
+    };
+    expect(seen).toEqual({
+      before: idle,
+      'idle card taken': { ...taken, previous: 'virtio-pci' },
+      'idle card given back': idle,
+      'driverless card taken': { ...taken, previous: null },
+      'driverless card given back': { ...idle, driver: null, interfaces: [] },
+      'refusal of a card that is up': failure('PCI_INTERFACE_UP', /eth0 of 0000:00:10\.0 is up/),
+      'card that is up after the refusal': { ...idle, interfaces: [{ name: 'eth0', up: true }] },
+      'card that was up taken': { ...taken, previous: 'virtio-pci' },
+      'card that was up given back': idle,
+      'refusal of a user without rights': failure('PCI_PERMISSION_DENIED', /driver_override: EACCES/),
+      'driverless card after the refusal': { ...idle, driver: null, interfaces: [] },
+      'moving an interface away': '',
+      'card whose interface was moved away': { ...idle, interfaces: [], hasHiddenInterface: true },
+      'refusal of a card whose interface was moved away': failure(
+        'PCI_INTERFACE_UP',
+        /another network namespace/,
+      ),
+    });
+  });
 
-  it(
-    'drives the registers of real cards',
-    async () => {
-      const { seen, result } = await runProgram('open-card', {
-        nics: [
-          { bind: false, properties: 'mac=52:54:00:ab:cd:ef' },
-          { bind: true, properties: 'vectors=0' },
-          { bind: true, properties: 'disable-legacy=off,iommu_platform=off' },
-          { bind: false, properties: 'disable-legacy=off,disable-modern=on' },
-          { bind: true, properties: 'modern-pio-notify=on' },
-          { bind: true, properties: 'vectors=2' },
-        ],
-        onLine: async (line, vm) => {
-          if (line.includes('ready for the link')) await vm.qmp('set_link', { name: 'nic0', up: false });
-        },
-      });
-      expect(seen).toEqual({
-        'driver before': 'virtio-pci',
-        'driver while open': 'vfio-pci',
-        features: [true, true, true, true],
-        mac: [0x52, 0x54, 0x00, 0xab, 0xcd, 0xef],
-        queues: [3, 256, 256, 64, 0],
-        generation: true,
-        status: 11,
-        'opening it twice': failure('VFIO_DEVICE_BUSY', /open already/),
-        'link before': 1,
-        'ready for the link to go down': true,
-        'link after': 0,
-        'enabling twice': failure('DEVICE_QUEUE_UNAVAILABLE', /is enabled already/),
-        'driver after': 'virtio-pci',
-        'status when opened again': 11,
-        'interrupts without vectors': failure('DEVICE_VECTOR_REFUSED', /interrupts: false/),
-        'status without vectors': 15,
-        'driver of a card that had vfio-pci': 'vfio-pci',
-        'status of PIO': 15,
-        'status of two vectors': 15,
-        'ids of the transitional card': 0x1000,
-        'queues of the transitional card': 3,
-        'legacy card': failure('PCI_CAPABILITY_INVALID', /disable-modern=off/),
-        'driver of the legacy card': 'virtio-pci',
-        'host bridge': failure('PCI_NOT_VIRTIO_NET', /8086:29c0/),
-        nowhere: failure('PCI_NO_SUCH_DEVICE', /0000:00:1e\.7/),
-      });
-      expect(result.dmarFaults).toEqual([]);
-    },
-    BOOT_TIMEOUT,
-  );
+  it('drives the registers of real cards', async () => {
+    const { seen, result } = await runProgram('open-card', {
+      nics: [
+        { bind: false, properties: 'mac=52:54:00:ab:cd:ef' },
+        { bind: true, properties: 'vectors=0' },
+        { bind: true, properties: 'disable-legacy=off,iommu_platform=off' },
+        { bind: false, properties: 'disable-legacy=off,disable-modern=on' },
+        { bind: true, properties: 'modern-pio-notify=on' },
+        { bind: true, properties: 'vectors=2' },
+      ],
+      onLine: async (line, vm) => {
+        if (line.includes('ready for the link')) await vm.qmp('set_link', { name: 'nic0', up: false });
+      },
+    });
+    expect(seen).toEqual({
+      'driver before': 'virtio-pci',
+      'driver while open': 'vfio-pci',
+      features: [true, true, true, true],
+      mac: [0x52, 0x54, 0x00, 0xab, 0xcd, 0xef],
+      queues: [3, 256, 256, 64, 0],
+      generation: true,
+      status: 11,
+      'opening it twice': failure('VFIO_DEVICE_BUSY', /open already/),
+      'link before': 1,
+      'ready for the link to go down': true,
+      'link after': 0,
+      'enabling twice': failure('DEVICE_QUEUE_UNAVAILABLE', /is enabled already/),
+      'driver after': 'virtio-pci',
+      'status when opened again': 11,
+      'interrupts without vectors': failure('DEVICE_VECTOR_REFUSED', /interrupts: false/),
+      'status without vectors': 15,
+      'driver of a card that had vfio-pci': 'vfio-pci',
+      'status of PIO': 15,
+      'status of two vectors': 15,
+      'ids of the transitional card': 0x1000,
+      'queues of the transitional card': 3,
+      'legacy card': failure('PCI_CAPABILITY_INVALID', /disable-modern=off/),
+      'driver of the legacy card': 'virtio-pci',
+      'host bridge': failure('PCI_NOT_VIRTIO_NET', /8086:29c0/),
+      nowhere: failure('PCI_NO_SUCH_DEVICE', /0000:00:1e\.7/),
+    });
+    expect(result.dmarFaults).toEqual([]);
+  });
 });
