@@ -137,7 +137,7 @@ export class NetCard implements DeviceFunction {
     this.#counters.transmittedFrames++;
     this.#counters.transmittedBytes += frame.length;
     for (const listener of this.#listeners) callOut(() => listener(frame.slice()));
-    callOut(() => this.#host?.receive(frame.slice(), (reply) => this.inject(reply)));
+    callOut(() => this.#host?.receive(frame, (reply) => this.inject(reply)));
   }
 }
 

@@ -102,6 +102,19 @@ describe('a simulated device', () => {
     expect(sent).toEqual([frameOf(60)]);
   });
 
+  it('gives each listener, and the host, a copy of its own', () => {
+    const seen: Uint8Array[] = [];
+    const see = (frame: Uint8Array): void => {
+      seen.push(frame.slice());
+      frame.fill(0);
+    };
+    make({ host: { receive: see } });
+    device.onTransmit((frame) => see(frame));
+    device.onTransmit((frame) => see(frame));
+    bringUp(device).tx.send(0, frameOf(60));
+    expect(seen).toEqual([frameOf(60), frameOf(60), frameOf(60)]);
+  });
+
   it('answers an ARP request within the notification', () => {
     make();
     const { rx, tx } = bringUp(device);
@@ -220,6 +233,9 @@ describe('a simulated device', () => {
     device.inject(frameOf(77));
     expect(rx.collect()).toEqual([{ id: 0, length: 89 }]);
     expect(rx.slot(7).slice(0, 77)).toEqual(frameOf(77));
+
+    for (const head of [1, 6, 2]) tx.send(head, frameOf(60));
+    expect(tx.collect().map(({ id }) => id)).toEqual([1, 6, 2]);
     expect(device.violations).toEqual([]);
   });
 
@@ -241,6 +257,34 @@ describe('a simulated device', () => {
     tx.notify();
     expect(sent).toEqual([frameOf(60), frameOf(60)]);
     expect(tx.collect().map(({ id }) => id)).toEqual([4, 3]);
+    expect(device.violations).toEqual([]);
+  });
+
+  it('tells the entries of indirect tables from those of the ring', () => {
+    make({ host: null });
+    const { rx } = bringUp(device, { features: WITH_INDIRECT });
+    for (const [head, slot] of [
+      [0, 4],
+      [1, 5],
+    ]) {
+      const table = new DataView(rx.buffers.buffer, SLOT * slot, SLOT);
+      writeEntry(table, 0, {
+        address: rx.addressOfSlot(slot) + 64,
+        length: 12,
+        flags: WRITE | NEXT,
+        next: 1,
+      });
+      writeEntry(table, 1, { address: rx.addressOfSlot(slot) + 76, length: 1600, flags: WRITE });
+      rx.describe(head, { address: rx.addressOfSlot(slot), length: 32, flags: INDIRECT });
+    }
+    rx.offer(0, 1);
+    rx.notify();
+    expect(device.inject(frameOf(60)) && device.inject(frameOf(61))).toBe(true);
+    expect(rx.collect()).toEqual([
+      { id: 0, length: 72 },
+      { id: 1, length: 73 },
+    ]);
+    expect(rx.slot(5).slice(76, 137)).toEqual(frameOf(61));
     expect(device.violations).toEqual([]);
   });
 
@@ -278,6 +322,17 @@ describe('a simulated device', () => {
     expect(tx.collect()).toEqual([]);
     device.holdTransmit(false);
     expect(tx.collect().map(({ id }) => id)).toEqual([0, 1]);
+    expect(device.violations).toEqual([]);
+  });
+
+  it('returns no held buffer when it has stopped working', () => {
+    make({ host: null });
+    const { tx } = bringUp(device);
+    device.holdTransmit(true);
+    tx.send(0, frameOf(60));
+    device.needsReset();
+    device.holdTransmit(false);
+    expect(tx.collect()).toEqual([]);
     expect(device.violations).toEqual([]);
   });
 
@@ -380,6 +435,13 @@ describe('its reset', () => {
     again.tx.send(0, frameOf(60));
     expect(again.tx.collect()).toEqual([{ id: 0, length: 0 }]);
     expect(device.violations).toEqual([]);
+  });
+
+  it('forgets the features that were chosen', () => {
+    make();
+    const { transport } = bringUp(device);
+    for (const status of [0, 1, 3, 11]) transport.writeStatus(status);
+    expect(transport.readStatus()).toBe(ACKNOWLEDGE | DRIVER);
   });
 
   it('comes after DEVICE_NEEDS_RESET, which interrupts and stops the device', async () => {

@@ -2,6 +2,7 @@ import { describe, expect, it, vi } from 'vitest';
 import {
   buildArpRequest,
   buildIcmpEcho,
+  internetChecksum,
   parseIpv4,
   parseMac,
   readArpFrame,
@@ -69,6 +70,17 @@ describe('the echo host', () => {
     expect(ask(host, ping(host, { type: 0 }))).toEqual([]);
     expect(ask(host, frameOf(60))).toEqual([]);
     expect(host.statistics).toMatchObject({ received: 4, ignored: 4, malformed: 0 });
+  });
+
+  it.each([0x2000, 0x0001])('ignores fragments, those with %i in that field', (fragment) => {
+    const host = createEchoHost();
+    const frame = ping(host, { data: frameOf(40) });
+    frame.set([fragment >> 8, fragment & 0xff, 64, 1, 0, 0], 20);
+    const sum = internetChecksum(frame, 14, 34);
+    frame.set([sum >> 8, sum & 0xff], 24);
+    expect(ask(host, frame)).toEqual([]);
+    expect(host.statistics).toMatchObject({ received: 1, ignored: 1 });
+    expect(readEchoFrame(frame)).toBeUndefined();
   });
 
   it('drops what has a wrong checksum or is cut short', () => {

@@ -114,6 +114,7 @@ describe('the simulated memory', () => {
     expect(() => pool.allocate(2 * PAGE)).toThrow(expect.objectContaining({ code: 'IOVA_EXHAUSTED' }));
     expect(pool.allocatedBytes).toBe(10 * PAGE);
     regions[2].free();
+    expect(() => pool.allocate(3 * PAGE)).toThrow(expect.objectContaining({ code: 'IOVA_EXHAUSTED' }));
     expect(rangeOf(pool.allocate(2 * PAGE)).start).toBe(0x1000_0000 + 6 * PAGE);
   });
 });

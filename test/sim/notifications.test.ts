@@ -134,8 +134,14 @@ describe('interrupts', () => {
     tx.send(0, FRAME);
     transport.disableInterrupts();
     transport.disableInterrupts();
+    const later = recorder();
+    transport.enableInterrupts(2, later.handlers);
     await turn();
     expect(calls).toEqual([]);
+    expect(later.calls).toEqual([]);
+    tx.send(1, FRAME);
+    await turn();
+    expect(later.calls).toEqual(['queue 1']);
   });
 
   it('do not come for a queue that was enabled without them', async () => {
@@ -160,6 +166,13 @@ describe('interrupts', () => {
     tx.send(0, FRAME);
     await turn();
     expect(calls).toEqual(['queue 1']);
+
+    transport.writeStatus(0);
+    transport.disableInterrupts();
+    const again = bringUp(device);
+    transport.enableInterrupts(2, recorder().handlers);
+    again.tx.send(0, FRAME);
+    expect(device.statistics.interruptsSent).toBe(1);
   });
 
   it('share vectors where there are few', async () => {
@@ -213,7 +226,7 @@ describe('interrupts', () => {
     }
   });
 
-  it('keep the process alive while they are waited for, unless told not to', () => {
+  it('keep the process alive while they are waited for, unless told not to', async () => {
     const timers = (): number =>
       process.getActiveResourcesInfo().filter((resource) => resource === 'Timeout').length;
     const device = make();
@@ -231,6 +244,9 @@ describe('interrupts', () => {
     transport.disableInterrupts();
     expect(timers()).toBe(before);
     transport.setKeepAlive(true);
+    expect(timers()).toBe(before);
+    transport.enableInterrupts(2, handlers);
+    await transport.close();
     expect(timers()).toBe(before);
   });
 
