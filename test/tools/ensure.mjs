@@ -221,7 +221,8 @@ async function main(names) {
 try {
   process.exitCode = await main(process.argv.slice(2));
 } catch (error) {
-  if (!(error instanceof EnsureError)) throw error;
+  // A system call that fails (a folder that may not be written to) is not a mistake of this program either.
+  if (!(error instanceof EnsureError) && error.syscall === undefined) throw error;
   say(error.message);
   process.exitCode = 1;
 }
