@@ -78,7 +78,7 @@ static void on_ready(struct uv_handle_s *handle, int status, int events)
     (void)status;
     (void)events;
     /* Before the callback, so that a signal that arrives during it is not lost. */
-    if (!poll->open || vn_eventfd_drain(poll->fd) == 0)
+    if (!poll->open || vn_eventfd_drain(poll->fd) <= 0)
         return;
     if (napi_open_handle_scope(poll->env, &scope) != NAPI_OK)
         return;

@@ -1,4 +1,5 @@
 /** Memory mappings, with and without an ArrayBuffer over them. */
+import { NativeError } from '../errors.js';
 import { checked } from './errno.js';
 import { detachArrayBuffer } from './node-functions.js';
 import { koffi } from './koffi.js';
@@ -71,9 +72,18 @@ export class MappedMemory {
   static #wrap(address: number, size: number): MappedMemory {
     try {
       return new MappedMemory(address, size, koffi().view(BigInt(address), size));
-    } catch (error) {
+    } catch (cause) {
       shim().memory_unmap(address, size);
-      throw error;
+      throw new NativeError(
+        'NATIVE_CALL_FAILED',
+        'This runtime lets no ArrayBuffer lie over foreign memory',
+        {
+          remedy:
+            'Run the program in Node.js: runtimes with a memory cage for V8, such as Electron, can not do it.',
+          syscall: 'napi_create_external_arraybuffer',
+          cause,
+        },
+      );
     }
   }
 

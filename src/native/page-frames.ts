@@ -1,6 +1,6 @@
 /** Physical addresses, for devices that reach memory around the IOMMU. */
 import { closeSync, openSync, readSync } from 'node:fs';
-import { ERRNO, callFailed } from './errno.js';
+import { ERRNO, callFailed, errnoOf } from './errno.js';
 import { pageSize } from './mapped-memory.js';
 
 const PAGEMAP = '/proc/self/pagemap';
@@ -29,7 +29,7 @@ export function physicalPages(address: number, size: number): bigint[] {
 
 function readPagemap(firstPage: number, pages: number): BigUint64Array {
   const entries = new BigUint64Array(pages);
-  const fd = openSync(PAGEMAP, 'r');
+  const fd = openPagemap();
   try {
     for (let done = 0; done < entries.byteLength;) {
       const position = firstPage * ENTRY_BYTES + done;
@@ -41,4 +41,12 @@ function readPagemap(firstPage: number, pages: number): BigUint64Array {
     closeSync(fd);
   }
   return entries;
+}
+
+function openPagemap(): number {
+  try {
+    return openSync(PAGEMAP, 'r');
+  } catch (error) {
+    throw callFailed(`open of ${PAGEMAP}`, errnoOf(error) ?? ERRNO.EIO);
+  }
 }

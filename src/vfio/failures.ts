@@ -43,7 +43,11 @@ function userName(): string {
   return process.env.USER ?? String(process.getuid?.() ?? 'USER');
 }
 
-/** Runs a VFIO call of the shim that is already checked, and gives its failure the VFIO class. */
+/**
+ * The value of a VFIO call of the shim.
+ *
+ * @throws VfioError VFIO_CALL_FAILED where the result is a negated errno
+ */
 export function vfioCall(call: string, result: number, remedy?: string): number {
   if (result >= 0) return result;
   const errno = -result;
