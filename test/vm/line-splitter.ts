@@ -1,3 +1,4 @@
+import type { Readable } from 'node:stream';
 import { StringDecoder } from 'node:string_decoder';
 
 /** Makes lines of the pieces of a stream of UTF-8 text. */
@@ -18,4 +19,12 @@ export class LineSplitter {
     this.#rest = '';
     return rest === '' ? [] : [rest];
   }
+}
+
+/** Calls `action` with each line of a stream. That the stream breaks off is for others to notice. */
+export function eachLine(stream: Readable, action: (line: string) => void): void {
+  const splitter = new LineSplitter();
+  stream.on('data', (chunk: Buffer) => splitter.push(chunk).forEach(action));
+  stream.on('end', () => splitter.end().forEach(action));
+  stream.on('error', () => undefined);
 }

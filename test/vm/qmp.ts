@@ -1,6 +1,6 @@
 /** QEMU's machine protocol (QMP): JSON, a message a line. */
 import type { Duplex } from 'node:stream';
-import { createInterface } from 'node:readline';
+import { eachLine } from './line-splitter.js';
 import { VmError } from './vm-error.js';
 
 interface Reply {
@@ -24,11 +24,9 @@ export class QmpClient {
 
   constructor(stream: Duplex) {
     this.#stream = stream;
-    const lines = createInterface({ input: stream });
-    lines.on('line', (line) => this.#receive(JSON.parse(line) as Reply));
-    lines.on('close', () => this.#close());
-    // When QEMU ends in the middle of something, `close` follows and says so to whoever waits.
-    stream.on('error', () => this.#close());
+    eachLine(stream, (line) => this.#receive(JSON.parse(line) as Reply));
+    // Also after an error, such as a reset when QEMU ends in the middle of something.
+    stream.on('close', () => this.#close());
     // Until its capabilities are negotiated QEMU takes no other command; replies come in order.
     this.execute('qmp_capabilities').catch(() => undefined);
   }

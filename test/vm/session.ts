@@ -1,6 +1,6 @@
 /** One life of a VM: from the start of QEMU to its end. */
 import type { Duplex } from 'node:stream';
-import { LineSplitter } from './line-splitter.js';
+import { eachLine } from './line-splitter.js';
 import { startQemu, type Machine, type QemuProcess } from './qemu.js';
 import { QmpClient } from './qmp.js';
 import { VmError } from './vm-error.js';
@@ -158,13 +158,6 @@ class Session {
 function collect(stream: Duplex, chunks: Buffer[]): void {
   stream.on('data', (chunk: Buffer) => chunks.push(chunk));
   // A reset when QEMU is killed loses nothing that matters: how it ended tells the rest.
-  stream.on('error', () => undefined);
-}
-
-function eachLine(stream: Duplex, action: (line: string) => void): void {
-  const splitter = new LineSplitter();
-  stream.on('data', (chunk: Buffer) => splitter.push(chunk).forEach(action));
-  stream.on('end', () => splitter.end().forEach(action));
   stream.on('error', () => undefined);
 }
 
