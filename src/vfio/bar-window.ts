@@ -43,15 +43,15 @@ export class BarWindow implements RegisterWindow {
   }
 
   read(offset: number, width: AccessWidth): number {
-    const mapping = this.#locate(offset, width);
-    if (mapping === undefined) return readRegion(this.#owner.deviceFd, this.#region, offset, width);
-    return mapping.mapping.read(offset - mapping.start, width);
+    const area = this.#locate(offset, width);
+    if (area === undefined) return readRegion(this.#owner.deviceFd, this.#region, offset, width);
+    return area.mapping.read(offset - area.start, width);
   }
 
   write(offset: number, width: AccessWidth, value: number): void {
-    const mapping = this.#locate(offset, width);
-    if (mapping === undefined) writeRegion(this.#owner.deviceFd, this.#region, offset, width, value);
-    else mapping.mapping.write(offset - mapping.start, width, value);
+    const area = this.#locate(offset, width);
+    if (area === undefined) writeRegion(this.#owner.deviceFd, this.#region, offset, width, value);
+    else area.mapping.write(offset - area.start, width, value);
   }
 
   close(): void {

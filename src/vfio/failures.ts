@@ -20,7 +20,7 @@ function openError(path: string, errno: number, cause: unknown, remedyWhereMissi
     case ERRNO.EPERM:
       return new VfioError('VFIO_PERMISSION_DENIED', `This user may not open ${path}`, {
         ...details,
-        remedy: `As root: chown ${userName()} ${path} (a udev rule makes it last), or run as root.`,
+        remedy: `As root: chown ${process.getuid?.() ?? 'USER'} ${path} (a udev rule makes it last), or run as root.`,
       });
     case ERRNO.EBUSY:
       return new VfioError('VFIO_DEVICE_BUSY', `${path} is open already`, {
@@ -37,10 +37,6 @@ function openError(path: string, errno: number, cause: unknown, remedyWhereMissi
     default:
       return new VfioError('VFIO_CALL_FAILED', `open of ${path} failed: ${describeErrno(errno)}`, details);
   }
-}
-
-function userName(): string {
-  return process.env.USER ?? String(process.getuid?.() ?? 'USER');
 }
 
 /**

@@ -1,10 +1,10 @@
 /** Opening a PCI function that is bound to vfio-pci. */
+import { join } from 'node:path';
 import type { Logger } from '../log.js';
 import { closeFd } from '../native/file-descriptor.js';
 import { pageSize } from '../native/mapped-memory.js';
 import { parsePciAddress } from '../pci/address.js';
 import type { PciFunction } from '../pci/pci-function.js';
-import { join } from 'node:path';
 import { Container } from './container.js';
 import { VfioMemory } from './dma.js';
 import { findGroup } from './group-members.js';
