@@ -33,8 +33,7 @@ describeVm('VFIO in a guest', () => {
 
   beforeAll(async () => {
     vm = await runVm({
-      // A soft dependency of vfio, which the guest's small modprobe does not know of.
-      command: `modprobe vfio_iommu_type1 && node ${PROGRAM} ${SCENARIOS.join(' ')}`,
+      command: ['node', PROGRAM, ...SCENARIOS],
       files: { [PROGRAM]: await bundleProgram('test/vfio/guest/vfio-program.ts') },
       nics: [
         {},
