@@ -8,24 +8,25 @@ const USAGE_STATUS = 2;
 const VM_FAILED_STATUS = 125;
 /** By convention a program that a signal ended has 128 and the signal's number as its status. */
 const SIGNAL_STATUS = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143 } as const;
+const SIGPIPE_STATUS = 141;
 
 const say = (text: string): void => void process.stderr.write(`${text}\n`);
 
-/** The status of the signal that aborted the run, once there was one. */
-function abortOnSignals(controller: AbortController): () => number | undefined {
+/** Aborts on a signal, or when nobody reads the output any more. Gives the status to end with, once that was so. */
+function abortWhenUnwanted(controller: AbortController): () => number | undefined {
   let status: number | undefined;
-  for (const [name, value] of Object.entries(SIGNAL_STATUS)) {
-    process.on(name, () => {
-      status ??= value;
-      controller.abort();
-    });
-  }
+  const abortWith = (value: number): void => {
+    status ??= value;
+    controller.abort();
+  };
+  for (const [name, value] of Object.entries(SIGNAL_STATUS)) process.on(name, () => abortWith(value));
+  process.stdout.on('error', () => abortWith(SIGPIPE_STATUS));
   return () => status;
 }
 
 async function run({ nics, ...options }: VmArguments): Promise<number> {
   const controller = new AbortController();
-  const signalStatus = abortOnSignals(controller);
+  const unwantedStatus = abortWhenUnwanted(controller);
   try {
     const result = await runVm({
       ...options,
@@ -37,7 +38,7 @@ async function run({ nics, ...options }: VmArguments): Promise<number> {
     if (result.timedOut) say(`The command did not end within ${options.timeoutSeconds} seconds.`);
     return result.status;
   } catch (error) {
-    const status = signalStatus();
+    const status = unwantedStatus();
     if (status !== undefined) return status;
     if (!(error instanceof VmError)) throw error;
     say(error.message);
