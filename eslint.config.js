@@ -15,6 +15,8 @@ export default tseslint.config(
       ],
       '@typescript-eslint/switch-exhaustiveness-check': 'error',
       '@typescript-eslint/explicit-module-boundary-types': 'error',
+      // A constructor may be there to narrow the types of its parameters, which this rule does not see.
+      '@typescript-eslint/no-useless-constructor': 'off',
       // Ring and register code counts and masks; `while (true)` with a return inside is its plainest form.
       '@typescript-eslint/no-unnecessary-condition': ['error', { allowConstantLoopConditions: 'always' }],
       // A void-returning arrow around a call is how callbacks are written throughout.

@@ -239,9 +239,9 @@ export interface ErrorDetails {
 }
 
 /** The base of all errors of this library. */
-export abstract class VirtioNetError<Code extends ErrorCode = ErrorCode> extends Error {
+export abstract class VirtioNetError extends Error {
   /** Stable name of what went wrong; see `ERROR_CATALOGUE`. */
-  readonly code: Code;
+  readonly code: ErrorCode;
   /** What to do about it. */
   readonly remedy: string;
   /** The call that failed, where there was one. */
@@ -249,7 +249,7 @@ export abstract class VirtioNetError<Code extends ErrorCode = ErrorCode> extends
   /** The positive errno of that call, where there was one. */
   readonly errno: number | undefined;
 
-  constructor(code: Code, what: string, details: ErrorDetails = {}) {
+  protected constructor(code: ErrorCode, what: string, details: ErrorDetails = {}) {
     const remedy = details.remedy ?? ERROR_CATALOGUE[code].remedy;
     super(`${what}. ${remedy}`, details.cause === undefined ? undefined : { cause: details.cause });
     this.name = new.target.name;
@@ -261,16 +261,64 @@ export abstract class VirtioNetError<Code extends ErrorCode = ErrorCode> extends
 }
 
 /** The PCI device could not be found, identified or bound to a driver. */
-export class PciError extends VirtioNetError<PciErrorCode> {}
+export class PciError extends VirtioNetError {
+  declare readonly code: PciErrorCode;
+
+  constructor(code: PciErrorCode, what: string, details?: ErrorDetails) {
+    super(code, what, details);
+  }
+}
+
 /** The kernel's VFIO refused something. */
-export class VfioError extends VirtioNetError<VfioErrorCode> {}
+export class VfioError extends VirtioNetError {
+  declare readonly code: VfioErrorCode;
+
+  constructor(code: VfioErrorCode, what: string, details?: ErrorDetails) {
+    super(code, what, details);
+  }
+}
+
 /** The C library below, or a plain system call, failed. */
-export class NativeError extends VirtioNetError<NativeErrorCode> {}
+export class NativeError extends VirtioNetError {
+  declare readonly code: NativeErrorCode;
+
+  constructor(code: NativeErrorCode, what: string, details?: ErrorDetails) {
+    super(code, what, details);
+  }
+}
+
 /** The device did not do what the specification asks of it, or lacks what is needed. */
-export class DeviceError extends VirtioNetError<DeviceErrorCode> {}
+export class DeviceError extends VirtioNetError {
+  declare readonly code: DeviceErrorCode;
+
+  constructor(code: DeviceErrorCode, what: string, details?: ErrorDetails) {
+    super(code, what, details);
+  }
+}
+
 /** A virtqueue was misused, by the device or by the caller. */
-export class QueueError extends VirtioNetError<QueueErrorCode> {}
+export class QueueError extends VirtioNetError {
+  declare readonly code: QueueErrorCode;
+
+  constructor(code: QueueErrorCode, what: string, details?: ErrorDetails) {
+    super(code, what, details);
+  }
+}
+
 /** There was no memory, or no address to give it. */
-export class MemoryError extends VirtioNetError<MemoryErrorCode> {}
+export class MemoryError extends VirtioNetError {
+  declare readonly code: MemoryErrorCode;
+
+  constructor(code: MemoryErrorCode, what: string, details?: ErrorDetails) {
+    super(code, what, details);
+  }
+}
+
 /** The library was called in a way that can not work. */
-export class UsageError extends VirtioNetError<UsageErrorCode> {}
+export class UsageError extends VirtioNetError {
+  declare readonly code: UsageErrorCode;
+
+  constructor(code: UsageErrorCode, what: string, details?: ErrorDetails) {
+    super(code, what, details);
+  }
+}

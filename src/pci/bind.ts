@@ -50,10 +50,8 @@ async function bindNow(address: string, options: BindOptions): Promise<VfioBindi
   const device = await findPciDevice(address, options);
   const context = contextOf(options);
   const binding = new DeviceBinding(device, context);
-  if (device.driver === VFIO_PCI) {
-    await waitForGroupNode(device.path, options);
-    return binding;
-  }
+  // Bound already, its group file is there, or never will be: opening the device says what is wrong then.
+  if (device.driver === VFIO_PCI) return binding;
   checkInterfaces(device, options);
   await ensureVfioPci(context);
   options.signal?.throwIfAborted();
