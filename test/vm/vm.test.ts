@@ -1,7 +1,8 @@
-import { execFileSync, spawnSync } from 'node:child_process';
-import { readFileSync, readdirSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { expect, it } from 'vitest';
+import { join } from 'node:path';
+import { expect, it, onTestFinished, vi } from 'vitest';
 import { describeVm } from './describe-vm.js';
 import { bundleProgram } from './guest-programs.js';
 import { inRepository } from './paths.js';
@@ -11,11 +12,12 @@ import { VmError } from './vm-error.js';
 
 /** The QEMU processes whose parent is this process. */
 function ownQemus(): string[] {
-  const list = execFileSync('ps', ['--ppid', String(process.pid), '-o', 'comm='], { encoding: 'utf8' });
-  return list.split('\n').filter((name) => name.startsWith('qemu'));
+  const children = readFileSync(`/proc/self/task/${process.pid}/children`, 'utf8').split(' ');
+  const names = children
+    .filter((pid) => pid !== '')
+    .map((pid) => readFileSync(`/proc/${pid}/comm`, 'utf8').trim());
+  return names.filter((name) => name.startsWith('qemu') || name === 'setpriv');
 }
-
-const workspaces = (): string[] => readdirSync(tmpdir()).filter((name) => name.startsWith('virtio-net-vm-'));
 
 async function failureOf(options: VmOptions): Promise<VmError> {
   const error: unknown = await runVm(options).catch((reason: unknown) => reason);
@@ -54,7 +56,10 @@ describeVm('a VM', () => {
     const { status, output } = await runVm({
       command: [...command, 'sh', 'é$x'],
       onOutput: (chunk) => chunks.push(chunk),
-      onLine: (line) => void lines.push(line),
+      onLine: (line) => {
+        if (lines.length === 0) expect(ownQemus()).toHaveLength(1);
+        lines.push(line);
+      },
     });
     const numbers = Array.from({ length: 20000 }, (_, index) => String(index + 1));
     expect(output).toBe(`one\ntwo\n${numbers.join('\n')}\na\tb\r\né$x`);
@@ -70,11 +75,16 @@ describeVm('a VM', () => {
   });
 
   it('ends a command that takes too long, with 124, and leaves nothing', async () => {
-    const before = workspaces();
+    const folder = mkdtempSync(join(tmpdir(), 'vm-test-'));
+    vi.stubEnv('TMPDIR', folder);
+    onTestFinished(() => {
+      vi.unstubAllEnvs();
+      rmSync(folder, { recursive: true });
+    });
     const result = await runVm({ command: 'sleep 9999', nics: [], timeoutSeconds: 6 });
     expect(result).toMatchObject({ status: 124, timedOut: true, output: '' });
     expect(ownQemus()).toEqual([]);
-    expect(workspaces().filter((name) => !before.includes(name))).toEqual([]);
+    expect(readdirSync(folder)).toEqual([]);
   });
 
   it('has what a test needs: the package, tsx, files, modules and a user without rights', async () => {
@@ -141,6 +151,25 @@ describeVm('a VM', () => {
       (frame) => frame.toString('hex', 6, 14) === '5254000000070806' && frame.readUInt16BE(20) === 1,
     );
     expect(arpRequests[0]?.toString('hex', 38, 42)).toBe('0a000202');
+  });
+
+  it('finds DMA that the vIOMMU refused', async () => {
+    // By hand, the least that makes a card read memory: a transmit queue at an address that nobody mapped.
+    const command = `set -e
+      cd /sys/bus/pci/devices/0000:00:10.0
+      echo 1 >enable
+      printf '\\006' | dd of=config bs=1 seek=4 conv=notrunc 2>/dev/null
+      bar=$(sed -n 5p resource | cut -d' ' -f1)
+      write() { devmem $((bar + $1)) $2 $3; }
+      write 0x14 8 3
+      write 0x08 32 1; write 0x0c 32 3; write 0x14 8 11
+      write 0x16 16 1; write 0x20 32 0x5a5a000; write 0x28 32 0x5a5b000; write 0x30 32 0x5a5c000
+      write 0x1c 16 1; write 0x14 8 15
+      write $((0x3000 + 4)) 16 1
+      until dmesg | grep -q 'fault addr'; do sleep 0.1; done`;
+    const { status, dmarFaults } = await runVm({ command, nics: [{ bind: 'none' }] });
+    expect(status).toBe(0);
+    expect(dmarFaults[0]).toMatch(/\[00:10\.0\] fault addr 0x5a5[abc]000/);
   });
 
   it('runs two at the same time, one of them without an IOMMU', async () => {
