@@ -14,6 +14,8 @@ import {
 export interface FeatureWishes {
   /** Opening fails if one of these is not negotiated. */
   readonly required?: readonly FeatureName[];
+  /** Used where the device offers them; by default all that the driver supports. */
+  readonly wanted?: readonly FeatureName[];
   /** These are not negotiated, even where the driver would use them. */
   readonly unwanted?: readonly FeatureName[];
 }
@@ -76,8 +78,8 @@ export function chooseFeatures(offered: bigint, wishes: FeatureWishes = {}): Neg
  * @throws UsageError OPTION_INVALID
  */
 export function checkFeatureWishes(wishes: FeatureWishes): void {
-  const { required = [], unwanted = [] } = wishes;
-  for (const name of [...required, ...unwanted]) {
+  const { required = [], wanted = [], unwanted = [] } = wishes;
+  for (const name of [...required, ...wanted, ...unwanted]) {
     if (!isFeatureName(name)) throw invalid(`${String(name)} is not the name of a feature`);
   }
   for (const name of required) {
@@ -91,9 +93,10 @@ export function checkFeatureWishes(wishes: FeatureWishes): void {
   }
 }
 
-function isUsed(name: FeatureName, { required = [], unwanted = [] }: FeatureWishes): boolean {
+function isUsed(name: FeatureName, { required = [], wanted, unwanted = [] }: FeatureWishes): boolean {
   const { support } = featureEntry(name);
-  return (support !== 'unsupported' || required.includes(name)) && !unwanted.includes(name);
+  if (support === 'required' || required.includes(name)) return true;
+  return support === 'wanted' && (wanted?.includes(name) ?? true) && !unwanted.includes(name);
 }
 
 function requiredFeatures({ required = [] }: FeatureWishes): FeatureName[] {

@@ -78,6 +78,17 @@ describe('open', () => {
     await finish();
   });
 
+  it('uses only what is wanted, if that is said', async () => {
+    const wanted = ['VIRTIO_NET_F_MAC', 'VIRTIO_F_ACCESS_PLATFORM'] as const;
+    const { device, finish } = await openBench({}, { features: { wanted } });
+    expect(device.features.negotiated).toEqual([
+      'VIRTIO_NET_F_MAC',
+      'VIRTIO_F_VERSION_1',
+      'VIRTIO_F_ACCESS_PLATFORM',
+    ]);
+    await finish();
+  });
+
   it('fails if the device refuses FEATURES_OK', async () => {
     const sim = createSimulatedDevice({ acceptFeatures: () => false });
     await expect(NetDevice.open(sim.transport)).rejects.toThrow(withCode('DEVICE_FEATURES_REFUSED'));
@@ -188,6 +199,7 @@ describe('open', () => {
     ['an endless timeout', { drainTimeout: Infinity }],
     ['an unknown feature', { features: { required: ['VIRTIO_NET_F_WINGS'] } }],
     ['a feature that the driver lacks', { features: { required: ['VIRTIO_NET_F_MQ'] } }],
+    ['a wish for a feature that the driver lacks', { features: { wanted: ['VIRTIO_NET_F_MQ'] } }],
     ['a feature that it can not lack', { features: { unwanted: ['VIRTIO_F_VERSION_1'] } }],
     ['a contradiction', { features: { required: ['VIRTIO_NET_F_MAC'], unwanted: ['VIRTIO_NET_F_MAC'] } }],
   ])('refuses %s', async (_, options) => {
