@@ -82,11 +82,9 @@ export function checkFeatureWishes(wishes: FeatureWishes): void {
   for (const name of [...required, ...wanted, ...unwanted]) {
     if (!isFeatureName(name)) throw invalid(`${String(name)} is not the name of a feature`);
   }
-  for (const name of required) {
-    const { support } = featureEntry(name);
-    if (support === 'unsupported')
-      throw invalid(`The driver does not support ${name}, so it can not be required`);
-    if (unwanted.includes(name)) throw invalid(`${name} can not be both required and unwanted`);
+  for (const name of [...required, ...wanted]) {
+    if (featureEntry(name).support === 'unsupported') throw invalid(`The driver does not support ${name}`);
+    if (unwanted.includes(name)) throw invalid(`${name} can not be both wanted and unwanted`);
   }
   for (const name of unwanted) {
     if (featureEntry(name).support === 'required') throw invalid(`The driver can not work without ${name}`);
