@@ -88,13 +88,16 @@ export class MappedMemory {
   }
 
   /**
-   * Gives the memory back. Every view that was made of `buffer` has length 0 afterwards. Calling it again
-   * does nothing.
+   * Gives the memory back. Every view that was made of `buffer` has length 0 afterwards; where a program has
+   * transferred `buffer` away, as a byte stream does with what it is given, the views of its new owner read
+   * zeros. Calling it again does nothing.
    */
   close(): void {
     if (!this.#open) return;
     this.#open = false;
-    if (detachArrayBuffer(this.buffer)) {
+    // Detached already means that another ArrayBuffer lies over the memory, which nobody here can reach.
+    const ours = this.buffer.byteLength === this.size;
+    if (ours && detachArrayBuffer(this.buffer)) {
       checked('munmap', shim().memory_unmap(this.address, this.size));
     } else {
       // The views live on, so their addresses must stay valid: the pages go, zeros take their place.

@@ -5,6 +5,7 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import { MappedMemory, pageSize } from '../../src/native/mapped-memory.js';
 import { buildShim } from './build-shim.js';
 import { mappingsAt, openFileCount, sharedAnonymousCount } from './process-state.js';
+import { runFixture } from './run-fixture.js';
 
 beforeAll(buildShim);
 
@@ -96,6 +97,16 @@ describe('MappedMemory', () => {
       return gone;
     };
     for (let i = 0; i < 50; i++) expect(touch(MappedMemory.allocate(pageSize()), 19_990)).toBe(10);
+  });
+
+  it('does not crash a program whose byte stream transferred the buffer', () => {
+    const { status, signal, stdout, stderr } = runFixture('transferred-memory.ts');
+    expect({ status, signal, stdout, stderr }).toEqual({
+      status: 0,
+      signal: null,
+      stdout: '0 16 0\n',
+      stderr: '',
+    });
   });
 
   it('refuses sizes that can not be', () => {
