@@ -4,6 +4,7 @@
  */
 import { createRequire } from 'node:module';
 import { NativeError } from '../errors.js';
+import { ownFile } from './own-file.js';
 
 export type Koffi = typeof import('koffi');
 export type KoffiLibrary = ReturnType<Koffi['load']>;
@@ -25,14 +26,15 @@ export function requireSupportedPlatform(platform: string, arch: string): void {
 function loadKoffi(platform: string, arch: string): Koffi {
   requireSupportedPlatform(platform, arch);
   try {
-    return createRequire(import.meta.url)('koffi') as Koffi;
+    return createRequire(ownFile())('koffi') as Koffi;
   } catch (cause) {
     throw new NativeError(
       'NATIVE_CALL_FAILED',
       'koffi, the foreign function interface, could not be loaded',
       {
         remedy:
-          'Install the package again without --omit=optional: koffi brings its binary as an optional package.',
+          'Install the package again without --omit=optional: koffi brings its binary as an optional package. ' +
+          'Where a bundler has moved the code, install koffi beside the bundle.',
         syscall: 'require koffi',
         cause,
       },

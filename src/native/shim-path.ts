@@ -1,8 +1,8 @@
 /** Where the shim's file is. */
 import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { NativeError } from '../errors.js';
+import { ownFile } from './own-file.js';
 
 /** The environment variable that names another file than the packaged one. */
 export const SHIM_VARIABLE = 'VIRTIO_NET_SHIM';
@@ -11,28 +11,30 @@ const PACKAGE_NAME = 'virtio-net';
 /** What decides where the shim is; tests give their own. */
 export interface ShimLookup {
   readonly env: Readonly<Record<string, string | undefined>>;
-  /** A file inside the package. */
+  /** A file inside the package, or the bundle that the package went into. */
   readonly from: string;
   readonly arch: string;
 }
 
-const here: ShimLookup = { env: process.env, from: fileURLToPath(import.meta.url), arch: process.arch };
+/** Looks where this program's own code is. */
+const here = (): ShimLookup => ({ env: process.env, from: ownFile(), arch: process.arch });
 
 /**
- * The path of the shim: what `VIRTIO_NET_SHIM` says, else the file inside the package.
+ * The path of the shim: what `VIRTIO_NET_SHIM` says, else the file inside the package, which is found from a
+ * bundle too as long as it is installed beside it.
  *
  * @throws NativeError NATIVE_SHIM_MISSING
  */
-export function findShim(lookup: ShimLookup = here): string {
+export function findShim(lookup: ShimLookup = here()): string {
   const named = lookup.env[SHIM_VARIABLE];
   if (named !== undefined && named !== '') return requireNamed(named);
   const root = findPackageRoot(dirname(lookup.from));
   if (root === undefined) {
     throw new NativeError(
       'NATIVE_SHIM_MISSING',
-      `No folder above ${lookup.from} is the package ${PACKAGE_NAME}`,
+      `No folder above ${lookup.from} is the package ${PACKAGE_NAME}, nor has it installed`,
       {
-        remedy: `A bundler has moved the code: leave ${PACKAGE_NAME} out of the bundle, or set ${SHIM_VARIABLE}.`,
+        remedy: `A bundler has moved the code: install ${PACKAGE_NAME} beside the bundle, or set ${SHIM_VARIABLE}.`,
       },
     );
   }
@@ -50,10 +52,15 @@ function requireNamed(path: string): string {
   });
 }
 
-/** The code may lie in src/native, in dist, or anywhere that a package manager links to: walk up by name. */
+/**
+ * The code may lie in src/native, in dist, or anywhere that a package manager links to, so walk up by name; that
+ * of a bundle lies where the package may be installed.
+ */
 function findPackageRoot(start: string): string | undefined {
   for (let folder = start; ; folder = dirname(folder)) {
-    if (packageName(join(folder, 'package.json')) === PACKAGE_NAME) return folder;
+    const candidates = [folder, join(folder, 'node_modules', PACKAGE_NAME)];
+    const found = candidates.find((path) => packageName(join(path, 'package.json')) === PACKAGE_NAME);
+    if (found !== undefined) return found;
     if (folder === dirname(folder)) return undefined;
   }
 }

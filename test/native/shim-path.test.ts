@@ -65,6 +65,13 @@ describe('findShim', () => {
     expect(() => findShim(lookup)).toThrow(expect.objectContaining({ code: 'NATIVE_SHIM_MISSING', remedy }));
   });
 
+  it('finds the package that is installed beside a bundle', () => {
+    write('package.json', '{"name":"an-application"}');
+    write('node_modules/virtio-net/package.json', '{"name":"virtio-net"}');
+    const shim = write('node_modules/virtio-net/native-shim/prebuilt/linux-x64/virtio-net-shim.so', '');
+    expect(findShim({ env: {}, from: join(folder, 'dist/bundle.js'), arch: 'x64' })).toBe(shim);
+  });
+
   it('says so where a bundler has moved the code out of the package', () => {
     write('package.json', '{"name":"an-application"}');
     const lookup = { env: {}, from: join(folder, 'bundle.js'), arch: 'x64' };
