@@ -4,6 +4,7 @@ import type { Logger } from '../log.js';
 import { MmioMapping } from '../native/mmio.js';
 import type { RegisterWindow } from '../pci/pci-function.js';
 import type { AccessWidth } from '../transport/transport.js';
+import { forEachOf } from './each.js';
 import { checkAccess, readRegion, writeRegion, type RegionInfo } from './region.js';
 
 /** What a window needs to know of the function it belongs to. */
@@ -60,7 +61,7 @@ export class BarWindow implements RegisterWindow {
     const areas = this.#areas;
     this.#areas = [];
     this.#onClose(this);
-    for (const { mapping } of areas) mapping.close();
+    forEachOf(areas, ({ mapping }) => mapping.close());
   }
 
   /** The area that the access lies in, whole; undefined where a system call has to do it. */

@@ -4,6 +4,7 @@ import type { DeviceAddress, DmaMemory, DmaRegion } from '../memory/dma.js';
 import { ERRNO, errnoOf } from '../native/errno.js';
 import { MappedMemory } from '../native/mapped-memory.js';
 import { shim } from '../native/shim.js';
+import { forEachOf } from './each.js';
 import { vfioCall } from './failures.js';
 import { IOVA_LIMIT, type IovaAllocator } from './iova-allocator.js';
 import { pinningError } from './memlock.js';
@@ -50,15 +51,7 @@ export class VfioMemory implements DmaMemory {
   /** Frees what is still allocated; nothing can be allocated any more. */
   close(): void {
     this.#closed = true;
-    let failure: unknown;
-    for (const region of [...this.#regions]) {
-      try {
-        region.free();
-      } catch (error) {
-        failure ??= error;
-      }
-    }
-    if (failure !== undefined) throw failure as Error;
+    forEachOf([...this.#regions], (region) => region.free());
   }
 
   #map(iova: number, size: number): VfioRegion {
@@ -69,17 +62,18 @@ export class VfioMemory implements DmaMemory {
       if (result === -ERRNO.ENOMEM) throw pinningError(size);
       vfioCall('VFIO_IOMMU_MAP_DMA', result, result === -ERRNO.ENOSPC ? TOO_MANY_MAPPINGS : undefined);
     }
-    const region = new VfioRegion(memory, iova, () => this.#release(region, memory, iova));
+    const region = new VfioRegion(memory, iova, {
+      unmap: () => {
+        vfioCall('VFIO_IOMMU_UNMAP_DMA', shim().vfio_unmap_dma(this.#containerFd, iova, memory.size));
+      },
+      giveBack: () => {
+        this.#regions.delete(region);
+        this.#iovas.free(iova, memory.size);
+        memory.close();
+      },
+    });
     this.#regions.add(region);
     return region;
-  }
-
-  /** The device's way to the memory goes before the memory does. */
-  #release(region: VfioRegion, memory: MappedMemory, iova: number): void {
-    vfioCall('VFIO_IOMMU_UNMAP_DMA', shim().vfio_unmap_dma(this.#containerFd, iova, memory.size));
-    this.#regions.delete(region);
-    this.#iovas.free(iova, memory.size);
-    memory.close();
   }
 }
 
@@ -96,14 +90,20 @@ function allocateMemory(size: number): MappedMemory {
   }
 }
 
+/** The two halves of freeing a region: the device's way to the memory goes before the memory does. */
+interface Release {
+  readonly unmap: () => void;
+  readonly giveBack: () => void;
+}
+
 class VfioRegion implements DmaRegion {
   readonly size: number;
   readonly #memory: MappedMemory;
   readonly #iova: number;
-  readonly #release: () => void;
+  readonly #release: Release;
   #freed = false;
 
-  constructor(memory: MappedMemory, iova: number, release: () => void) {
+  constructor(memory: MappedMemory, iova: number, release: Release) {
     this.size = memory.size;
     this.#memory = memory;
     this.#iova = iova;
@@ -126,8 +126,10 @@ class VfioRegion implements DmaRegion {
 
   free(): void {
     if (this.#freed) return;
+    // Where this fails, the device can still reach the memory, which stays: closing the device tries again.
+    this.#release.unmap();
     this.#freed = true;
-    this.#release();
+    this.#release.giveBack();
   }
 
   #check(offset: number, length: number): void {

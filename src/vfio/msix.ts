@@ -3,6 +3,7 @@ import { VfioError } from '../errors.js';
 import { EventFd } from '../native/event-fd.js';
 import { shim } from '../native/shim.js';
 import { IRQ_FLAG_EVENTFD, MSIX_IRQ } from './constants.js';
+import { forEachOf } from './each.js';
 import { vfioCall } from './failures.js';
 import { fetchInfo } from './info.js';
 
@@ -42,7 +43,7 @@ export class MsixInterrupts {
       for (const handler of handlers) events.push(this.#createEvent(handler));
       this.#route(events);
     } catch (error) {
-      for (const event of events) event.close();
+      closeAll(events);
       throw error;
     }
     this.#events = events;
@@ -54,7 +55,7 @@ export class MsixInterrupts {
     if (events.length === 0) return;
     this.#events = [];
     const result = shim().vfio_irq_disable(this.#deviceFd, MSIX_IRQ);
-    for (const event of events) event.close();
+    closeAll(events);
     vfioCall('VFIO_DEVICE_SET_IRQS (disabling MSI-X)', result);
   }
 
@@ -91,4 +92,8 @@ export class MsixInterrupts {
       },
     );
   }
+}
+
+function closeAll(events: readonly EventFd[]): void {
+  forEachOf(events, (event) => event.close());
 }

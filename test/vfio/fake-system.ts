@@ -29,6 +29,12 @@ export class FakeSystem {
     symlinkSync(path, join(groupPath, 'devices', address));
   }
 
+  addIds(address: string, vendor: number, device: number): void {
+    for (const [name, id] of Object.entries({ vendor, device })) {
+      writeFileSync(join(this.sysfsRoot, 'bus/pci/devices', address, name), `0x${id.toString(16)}\n`);
+    }
+  }
+
   addGroupName(group: string, name: string): void {
     writeFileSync(join(this.sysfsRoot, 'kernel/iommu_groups', group, 'name'), `${name}\n`);
   }
