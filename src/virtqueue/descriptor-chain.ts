@@ -67,6 +67,32 @@ export class DescriptorChain {
   }
 }
 
+/**
+ * Checks that a queue can ever hold the chain.
+ *
+ * @throws QueueError QUEUE_CHAIN_INVALID
+ */
+export function checkChain(
+  chain: DescriptorChain,
+  queue: { readonly index: number; readonly size: number },
+): void {
+  const { count } = chain;
+  if (count < 1 || count > queue.size) {
+    throw new QueueError(
+      'QUEUE_CHAIN_INVALID',
+      `A chain of ${count} parts does not fit queue ${queue.index}`,
+      {
+        remedy: `Use 1 to ${queue.size} parts, the size of the queue (VIRTIO 1.3, 2.7.5.3.1).`,
+      },
+    );
+  }
+  if (chain.totalLength > 0xffffffff) {
+    throw new QueueError('QUEUE_CHAIN_INVALID', `A chain of ${chain.totalLength} bytes is too long`, {
+      remedy: 'A chain holds at most 4 GiB (VIRTIO 1.3, 2.7.5.2).',
+    });
+  }
+}
+
 function sum(lengths: Uint32Array, from: number, to: number): number {
   let total = 0;
   for (let part = from; part < to; part += 1) total += lengths[part];

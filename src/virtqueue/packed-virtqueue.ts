@@ -1,0 +1,344 @@
+/**
+ * The packed virtqueue, from the driver's side (VIRTIO 1.3, 2.8): one ring of descriptors, which the driver makes
+ * available and the device overwrites when it has used them. A wrap counter on each side tells the laps apart.
+ *
+ * As on the split ring, the device is not trusted: what the driver must know about a buffer it keeps in arrays of its
+ * own, by buffer id. And a burst becomes visible by one store: all descriptors are written in full but for the flags
+ * of the first one, and those are stored by `publish()`; the device stops at the first one that is not available.
+ */
+import { QueueError } from '../errors.js';
+import type { DmaMemory, DmaRegion } from '../memory/dma.js';
+import type { QueueLayout } from '../transport/transport.js';
+import { checkChain, type DescriptorChain } from './descriptor-chain.js';
+import {
+  EVENTS_AT_DESCRIPTOR,
+  EVENTS_DISABLED,
+  EVENTS_ENABLED,
+  PACKED_AVAILABLE,
+  PACKED_USED,
+  packedLayout,
+  type PackedLayout,
+} from './packed-layout.js';
+import { DESCRIPTOR_INDIRECT, DESCRIPTOR_NEXT, DESCRIPTOR_SIZE, DESCRIPTOR_WRITE } from './split-layout.js';
+import { NOTHING_USED, type Virtqueue } from './virtqueue.js';
+
+export interface PackedVirtqueueOptions {
+  /** Number of the queue at the device. */
+  readonly index: number;
+  /** Number of descriptors, 1 to 32768; any number. */
+  readonly size: number;
+  /** VIRTIO_F_RING_EVENT_IDX was negotiated. */
+  readonly eventIndex: boolean;
+  /** Descriptors in each indirect table; 0 if VIRTIO_F_RING_INDIRECT_DESC was not negotiated or is not wanted. */
+  readonly indirectEntries?: number;
+}
+
+const NOT_OUTSTANDING = -1;
+/** 16-bit words of a descriptor: buffer id and flags are the last two of eight. */
+const WORDS = 8;
+const ID = 6;
+const FLAGS = 7;
+/** 16-bit words of an event suppression structure: descriptor offset with wrap counter, then flags. */
+const OFF_WRAP = 0;
+const EVENT_FLAGS = 1;
+const WRAP_BIT = 1 << 15;
+
+export class PackedVirtqueue implements Virtqueue {
+  readonly index: number;
+  readonly size: number;
+  readonly layout: QueueLayout;
+  freeDescriptors: number;
+  outstanding = 0;
+  broken: QueueError | undefined;
+  usedLength = 0;
+
+  private readonly region: DmaRegion;
+  private readonly eventIndex: boolean;
+  private readonly indirectEntries: number;
+
+  private readonly words32: Uint32Array;
+  private readonly words16: Uint16Array;
+  private readonly driverEvents: Uint16Array;
+  private readonly deviceEvents: Uint32Array;
+  private readonly indirectTables: Uint32Array;
+  private readonly indirectLo: Uint32Array;
+  private readonly indirectHi: Uint32Array;
+
+  /** The driver's own records, by buffer id. */
+  private readonly tokens: Int32Array;
+  private readonly writableLengths: Uint32Array;
+  private readonly chainLengths: Uint16Array;
+  /** Ids that are free, as a linked list. */
+  private readonly nextId: Uint16Array;
+  private freeId = 0;
+  /** Buffers outstanding that take more than one descriptor. */
+  private longBuffers = 0;
+
+  /** Next descriptor to fill, and the flags that make one available in this lap. */
+  private nextAvailable = 0;
+  private availableFlags = PACKED_AVAILABLE;
+  /** The first descriptor that was filled but not published, and the flags that it is still to get. */
+  private heldBack = -1;
+  private heldFlags = 0;
+  /** Descriptors filled since `needsNotification` was asked last. */
+  private added = 0;
+  /** Next descriptor to look for, and the flags that mark one as used in this lap. */
+  private nextUsed = 0;
+  private usedFlags = PACKED_AVAILABLE | PACKED_USED;
+
+  /** @throws MemoryError, VfioError if there is no memory for the ring */
+  constructor(memory: DmaMemory, options: PackedVirtqueueOptions) {
+    const { index, size, eventIndex, indirectEntries = 0 } = options;
+    if (!Number.isInteger(size) || size < 1 || size > 32768) {
+      throw new RangeError(`A packed ring has 1 to 32768 descriptors, not ${size}`);
+    }
+    this.index = index;
+    this.size = size;
+    this.eventIndex = eventIndex;
+    this.indirectEntries = indirectEntries;
+    this.freeDescriptors = size;
+
+    const layout = packedLayout(size, indirectEntries);
+    const region = memory.allocate(layout.total);
+    this.region = region;
+    this.words32 = new Uint32Array(region.buffer, layout.descriptors, size * 4);
+    this.words16 = new Uint16Array(region.buffer, layout.descriptors, size * WORDS);
+    this.driverEvents = new Uint16Array(region.buffer, layout.driverEvents, 2);
+    this.deviceEvents = new Uint32Array(region.buffer, layout.deviceEvents, 1);
+    this.indirectTables = new Uint32Array(region.buffer, layout.indirect, size * indirectEntries * 4);
+    this.layout = {
+      size,
+      descriptorArea: region.addressOf(layout.descriptors),
+      driverArea: region.addressOf(layout.driverEvents),
+      deviceArea: region.addressOf(layout.deviceEvents),
+    };
+    this.indirectLo = new Uint32Array(indirectEntries > 0 ? size : 0);
+    this.indirectHi = new Uint32Array(this.indirectLo.length);
+    this.locateIndirectTables(layout);
+
+    this.tokens = new Int32Array(size);
+    this.writableLengths = new Uint32Array(size);
+    this.chainLengths = new Uint16Array(size);
+    this.nextId = new Uint16Array(size);
+    this.initialise();
+  }
+
+  addReadable(token: number, lo: number, hi: number, length: number): boolean {
+    return this.addSingle(token, lo, hi, length, 0, 0);
+  }
+
+  addWritable(token: number, lo: number, hi: number, length: number): boolean {
+    return this.addSingle(token, lo, hi, length, DESCRIPTOR_WRITE, length);
+  }
+
+  addChain(token: number, chain: DescriptorChain): boolean {
+    checkChain(chain, this);
+    if (chain.count > 1 && chain.count <= this.indirectEntries) return this.addIndirect(token, chain);
+    if (this.freeDescriptors < chain.count) return false;
+    const id = this.takeId(token, chain.count, chain.writableLength);
+    for (let part = 0; part < chain.count; part += 1) {
+      const next = part + 1 === chain.count ? 0 : DESCRIPTOR_NEXT;
+      const flags = (part < chain.readable ? 0 : DESCRIPTOR_WRITE) | next;
+      this.fill(id, chain.lo[part], chain.hi[part], chain.lengths[part], flags);
+    }
+    return true;
+  }
+
+  publish(): void {
+    if (this.heldBack < 0) return;
+    Atomics.store(this.words16, this.heldBack * WORDS + FLAGS, this.heldFlags);
+    this.heldBack = -1;
+  }
+
+  needsNotification(): boolean {
+    const { added } = this;
+    if (added === 0) return false;
+    this.added = 0;
+    // One load of both words, so that flags and offset belong together.
+    const events = Atomics.load(this.deviceEvents, 0);
+    const flags = (events >>> 16) & 3;
+    if (!this.eventIndex || flags !== EVENTS_AT_DESCRIPTOR) return flags !== EVENTS_DISABLED;
+    return this.passed(events & 0xffff, added);
+  }
+
+  take(): number {
+    const position = this.nextUsed;
+    if (!this.isUsed(position, this.usedFlags) || this.broken !== undefined) return NOTHING_USED;
+    const id = this.words16[position * WORDS + ID];
+    const length = this.words32[position * 4 + 2];
+    if (id >= this.size) return this.breakDown(`it returned buffer ${id} of ${this.size}`);
+    const token = this.tokens[id];
+    if (token === NOT_OUTSTANDING) return this.breakDown(`it returned buffer ${id}, which it did not have`);
+    const writable = this.writableLengths[id];
+    // For a buffer that it only reads, some devices report the bytes read.
+    if (length > writable && writable !== 0) {
+      return this.breakDown(`it wrote ${length} bytes into a buffer of ${writable}`);
+    }
+    this.usedLength = writable === 0 ? 0 : length;
+    this.recycle(id);
+    return token;
+  }
+
+  hasUsed(): boolean {
+    return this.broken === undefined && this.isUsed(this.nextUsed, this.usedFlags);
+  }
+
+  suppressInterrupts(): void {
+    Atomics.store(this.driverEvents, EVENT_FLAGS, EVENTS_DISABLED);
+  }
+
+  requestInterrupt(count = 1): boolean {
+    if (!this.eventIndex) {
+      Atomics.store(this.driverEvents, EVENT_FLAGS, EVENTS_ENABLED);
+      return this.hasUsed();
+    }
+    // A buffer of several descriptors makes the device skip some, and then nobody could tell whether it has passed one.
+    const ahead = this.longBuffers > 0 ? 0 : count - 1;
+    const beyond = this.nextUsed + ahead >= this.size;
+    const position = beyond ? this.nextUsed + ahead - this.size : this.nextUsed + ahead;
+    const usedFlags = beyond ? this.usedFlags ^ (PACKED_AVAILABLE | PACKED_USED) : this.usedFlags;
+    this.driverEvents[OFF_WRAP] = position | (usedFlags & WRAP_BIT);
+    Atomics.store(this.driverEvents, EVENT_FLAGS, EVENTS_AT_DESCRIPTOR);
+    // The store above is a full barrier: what the device finished before it saw the request is seen here.
+    return this.broken === undefined && this.isUsed(position, usedFlags);
+  }
+
+  reset(reclaim: (token: number) => void): void {
+    const outstanding = this.tokens.filter((token) => token !== NOT_OUTSTANDING);
+    this.initialise();
+    for (const token of outstanding) reclaim(token);
+  }
+
+  free(): void {
+    this.region.free();
+  }
+
+  private initialise(): void {
+    this.words32.fill(0);
+    this.driverEvents.fill(0);
+    this.deviceEvents.fill(0);
+    this.tokens.fill(NOT_OUTSTANDING);
+    for (let id = 0; id < this.size; id += 1) this.nextId[id] = id + 1;
+    this.freeId = 0;
+    this.longBuffers = 0;
+    this.freeDescriptors = this.size;
+    this.outstanding = 0;
+    this.nextAvailable = 0;
+    this.availableFlags = PACKED_AVAILABLE;
+    this.heldBack = -1;
+    this.added = 0;
+    this.nextUsed = 0;
+    this.usedFlags = PACKED_AVAILABLE | PACKED_USED;
+    this.broken = undefined;
+  }
+
+  private addSingle(
+    token: number,
+    lo: number,
+    hi: number,
+    length: number,
+    flags: number,
+    writable: number,
+  ): boolean {
+    if (this.freeDescriptors === 0) return false;
+    this.fill(this.takeId(token, 1, writable), lo, hi, length, flags);
+    return true;
+  }
+
+  private addIndirect(token: number, chain: DescriptorChain): boolean {
+    if (this.freeDescriptors === 0) return false;
+    const id = this.takeId(token, 1, chain.writableLength);
+    const first = id * this.indirectEntries;
+    for (let part = 0; part < chain.count; part += 1) {
+      const word = (first + part) << 2;
+      this.indirectTables[word] = chain.lo[part];
+      this.indirectTables[word + 1] = chain.hi[part];
+      this.indirectTables[word + 2] = chain.lengths[part];
+      // In a table only the write flag means something (2.8.8); the order of the entries is that of the chain.
+      this.indirectTables[word + 3] = (part < chain.readable ? 0 : DESCRIPTOR_WRITE) << 16;
+    }
+    const length = chain.count * DESCRIPTOR_SIZE;
+    this.fill(id, this.indirectLo[id], this.indirectHi[id], length, DESCRIPTOR_INDIRECT);
+    return true;
+  }
+
+  private takeId(token: number, descriptors: number, writable: number): number {
+    const id = this.freeId;
+    this.freeId = this.nextId[id];
+    this.tokens[id] = token;
+    this.writableLengths[id] = writable;
+    this.chainLengths[id] = descriptors;
+    if (descriptors > 1) this.longBuffers += 1;
+    this.outstanding += 1;
+    return id;
+  }
+
+  /** Writes the next descriptor of the ring; the first one of a burst gets its flags only when it is published. */
+  private fill(id: number, lo: number, hi: number, length: number, flags: number): void {
+    const position = this.nextAvailable;
+    const word = position << 2;
+    const all = flags | this.availableFlags;
+    this.words32[word] = lo;
+    this.words32[word + 1] = hi;
+    this.words32[word + 2] = length;
+    if (this.heldBack < 0) {
+      this.heldBack = position;
+      this.heldFlags = all;
+      this.words16[position * WORDS + ID] = id;
+    } else {
+      this.words32[word + 3] = id | (all << 16);
+    }
+    this.freeDescriptors -= 1;
+    this.added += 1;
+    this.nextAvailable = position + 1;
+    if (this.nextAvailable === this.size) {
+      this.nextAvailable = 0;
+      this.availableFlags ^= PACKED_AVAILABLE | PACKED_USED;
+    }
+  }
+
+  private recycle(id: number): void {
+    const descriptors = this.chainLengths[id];
+    this.tokens[id] = NOT_OUTSTANDING;
+    this.nextId[id] = this.freeId;
+    this.freeId = id;
+    this.outstanding -= 1;
+    this.freeDescriptors += descriptors;
+    if (descriptors > 1) this.longBuffers -= 1;
+    this.nextUsed += descriptors;
+    if (this.nextUsed >= this.size) {
+      this.nextUsed -= this.size;
+      this.usedFlags ^= PACKED_AVAILABLE | PACKED_USED;
+    }
+  }
+
+  /** Whether the device has marked the descriptor as used in the lap that the flags stand for (2.8.1). */
+  private isUsed(position: number, usedFlags: number): boolean {
+    const flags = Atomics.load(this.words16, position * WORDS + FLAGS);
+    return (flags & (PACKED_AVAILABLE | PACKED_USED)) === usedFlags;
+  }
+
+  /** Whether the device's event descriptor lies among the `added` ones last filled (2.8.10, 16-bit arithmetic). */
+  private passed(offWrap: number, added: number): boolean {
+    const now = this.nextAvailable;
+    const sameLap = ((offWrap & WRAP_BIT) !== 0) === ((this.availableFlags & PACKED_AVAILABLE) !== 0);
+    const event = (offWrap & ~WRAP_BIT) - (sameLap ? 0 : this.size);
+    return ((now - event - 1) & 0xffff) < added;
+  }
+
+  private breakDown(how: string): typeof NOTHING_USED {
+    this.broken = new QueueError(
+      'QUEUE_BROKEN',
+      `The device broke the protocol on queue ${this.index}: ${how}`,
+    );
+    return NOTHING_USED;
+  }
+
+  private locateIndirectTables(layout: PackedLayout): void {
+    for (let id = 0; id < this.indirectLo.length; id += 1) {
+      const address = this.region.addressOf(layout.indirect + id * this.indirectEntries * DESCRIPTOR_SIZE);
+      this.indirectLo[id] = address.lo;
+      this.indirectHi[id] = address.hi;
+    }
+  }
+}
