@@ -20,7 +20,7 @@ function openError(path: string, errno: number, cause: unknown, remedyWhereMissi
     case ERRNO.EPERM:
       return new VfioError('VFIO_PERMISSION_DENIED', `This user may not open ${path}`, {
         ...details,
-        remedy: `As root: chown ${process.getuid?.() ?? 'USER'} ${path} (a udev rule makes it last), or run as root.`,
+        remedy: permissionRemedy(path, process.getuid?.()),
       });
     case ERRNO.EBUSY:
       return new VfioError('VFIO_DEVICE_BUSY', `${path} is open already`, {
@@ -37,6 +37,12 @@ function openError(path: string, errno: number, cause: unknown, remedyWhereMissi
     default:
       return new VfioError('VFIO_CALL_FAILED', `open of ${path} failed: ${describeErrno(errno)}`, details);
   }
+}
+
+/** Root is refused by the device rules of a container only, or by a security module. */
+export function permissionRemedy(path: string, uid: number | undefined): string {
+  if (uid === 0) return `In a container, pass the file in with the right to use it: --device ${path}`;
+  return `As root: chown ${uid ?? 'USER'} ${path} (a udev rule makes it last), or run as root.`;
 }
 
 /**

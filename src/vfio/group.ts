@@ -21,8 +21,7 @@ export class Group {
 
   /** @throws VfioError VFIO_PERMISSION_DENIED, VFIO_DEVICE_BUSY, VFIO_GROUP_NOT_VIABLE, VFIO_NOT_AVAILABLE */
   static open(path: string, group: DeviceGroup): Group {
-    const missing = `Bind ${group.address} to vfio-pci; ${boundTo(group)} now.`;
-    const fd = opening(path, () => openSync(path, constants.O_RDWR), missing);
+    const fd = opening(path, () => openSync(path, constants.O_RDWR), whereMissing(path, group));
     const opened = new Group(fd, group, path);
     try {
       opened.#checkViable();
@@ -92,6 +91,14 @@ export class Group {
       remedy: `Close it there first; fuser -v ${this.#path} names the process.`,
     });
   }
+}
+
+/** What to do where the group has no file: the kernel makes one as soon as vfio-pci has the device. */
+function whereMissing(path: string, group: DeviceGroup): string {
+  if (group.driver?.startsWith('vfio') !== true) {
+    return `Bind ${group.address} to vfio-pci; ${boundTo(group)} now.`;
+  }
+  return `The device is bound to ${group.driver}: pass the file into the container (--device ${path}), or see that udev runs.`;
 }
 
 function boundTo({ driver }: DeviceGroup): string {

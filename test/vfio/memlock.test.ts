@@ -9,17 +9,29 @@ const status = (lockedKib: number, capabilities: string): string =>
   `Name:\tnode\nVmLck:\t${String(lockedKib).padStart(8)} kB\nVmPin:\t       4 kB\nCapEff:\t${capabilities}\n`;
 const NONE = '0000000000000000';
 const ALL = '000001ffffffffff';
+const NO_NAMESPACE = '         0          0 4294967295\n';
+const ROOTLESS = '         0       1000          1\n         1     100000      65536\n';
 
 describe('parseMemlock', () => {
   it('reads what is locked, and the soft limit', () => {
-    expect(parseMemlock(status(128, NONE), limits('8388608'))).toEqual({ locked: 131072, limit: 8388608 });
+    expect(parseMemlock(status(128, NONE), limits('8388608'), NO_NAMESPACE)).toEqual({
+      locked: 131072,
+      limit: 8388608,
+    });
   });
 
   it('knows no limit where there is none, or for a process that is above it', () => {
-    expect(parseMemlock(status(0, NONE), limits('unlimited')).limit).toBe(Infinity);
-    expect(parseMemlock(status(0, ALL), limits('65536')).limit).toBe(Infinity);
-    expect(parseMemlock(status(0, (1 << 14).toString(16)), limits('65536')).limit).toBe(Infinity);
-    expect(parseMemlock(status(0, (1 << 13).toString(16)), limits('65536')).limit).toBe(65536);
+    expect(parseMemlock(status(0, NONE), limits('unlimited'), NO_NAMESPACE).limit).toBe(Infinity);
+    expect(parseMemlock(status(0, ALL), limits('65536'), NO_NAMESPACE).limit).toBe(Infinity);
+    expect(parseMemlock(status(0, (1 << 14).toString(16)), limits('65536'), NO_NAMESPACE).limit).toBe(
+      Infinity,
+    );
+    expect(parseMemlock(status(0, (1 << 13).toString(16)), limits('65536'), NO_NAMESPACE).limit).toBe(65536);
+  });
+
+  it('does not count a capability that holds in a user namespace only', () => {
+    expect(parseMemlock(status(0, ALL), limits('65536'), ROOTLESS).limit).toBe(65536);
+    expect(parseMemlock(status(0, ALL), limits('unlimited'), ROOTLESS).limit).toBe(Infinity);
   });
 });
 

@@ -1,8 +1,10 @@
+import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { SILENT } from '../../src/log.js';
 import { checked } from '../../src/native/errno.js';
-import { opening } from '../../src/vfio/failures.js';
+import { opening, permissionRemedy } from '../../src/vfio/failures.js';
 import { findGroup, foreignMembers } from '../../src/vfio/group-members.js';
+import { Group } from '../../src/vfio/group.js';
 import { openVfioFunction } from '../../src/vfio/index.js';
 import { fetchInfo } from '../../src/vfio/info.js';
 import { buildShim } from '../native/build-shim.js';
@@ -67,6 +69,28 @@ describe('openVfioFunction', () => {
   });
 });
 
+describe('Group.open', () => {
+  const missing = (driver: string): unknown => {
+    const path = join(system.devRoot, 'vfio/7');
+    try {
+      return Group.open(path, { address: ADDRESS, id: '7', driver, members: [] });
+    } catch (error) {
+      return error;
+    }
+  };
+
+  it('says to bind a device that is not bound, and never one that is', () => {
+    expect(missing('virtio-pci')).toMatchObject({
+      code: 'VFIO_NOT_AVAILABLE',
+      remedy: `Bind ${ADDRESS} to vfio-pci; it is bound to virtio-pci now.`,
+    });
+    expect(missing('vfio-pci')).toMatchObject({
+      code: 'VFIO_NOT_AVAILABLE',
+      remedy: expect.stringContaining(`--device ${system.devRoot}/vfio/7`) as string,
+    });
+  });
+});
+
 describe('opening', () => {
   const codeFor = (errno: number): unknown => {
     try {
@@ -81,7 +105,7 @@ describe('opening', () => {
       expect(codeFor(errno)).toMatchObject({
         code: 'VFIO_PERMISSION_DENIED',
         errno,
-        remedy: expect.stringMatching(/chown \w+ \/dev\/vfio\/7 /) as string,
+        remedy: permissionRemedy('/dev/vfio/7', process.getuid?.()),
       });
     }
     expect(codeFor(16)).toMatchObject({
@@ -90,6 +114,12 @@ describe('opening', () => {
     });
     expect(codeFor(2)).toMatchObject({ code: 'VFIO_NOT_AVAILABLE', remedy: 'Bind it.' });
     expect(codeFor(24)).toMatchObject({ code: 'VFIO_CALL_FAILED', errno: 24, syscall: 'open /dev/vfio/7' });
+  });
+
+  it('does not tell root to become root', () => {
+    expect(permissionRemedy('/dev/vfio/7', 1000)).toMatch(/chown 1000 \/dev\/vfio\/7 /);
+    expect(permissionRemedy('/dev/vfio/7', undefined)).toMatch(/chown USER \/dev\/vfio\/7 /);
+    expect(permissionRemedy('/dev/vfio/7', 0)).not.toMatch(/root|chown/);
   });
 
   it('passes other failures on', () => {
