@@ -4,6 +4,7 @@ import type { Logger } from '../log.js';
 import { messageOf } from './attributes.js';
 import { DeviceBinding, VFIO_PCI, type BindContext, type VfioBinding } from './device-binding.js';
 import { waitForGroupNode, type GroupNodeOptions } from './group-node.js';
+import { inTurn } from './in-turn.js';
 import { LINUX_KERNEL, type KernelControls } from './kernel-controls.js';
 import { findPciDevice, SYSFS_ROOT, type PciDevice, type SysfsOptions } from './sysfs.js';
 import { ensureVfioPci } from './vfio-modules.js';
@@ -28,25 +29,11 @@ export interface BindOptions extends SysfsOptions, GroupNodeOptions {
  * @throws VfioError VFIO_IOMMU_ABSENT
  * @throws the reason of `signal`
  */
-export async function bindToVfio(address: string, options: BindOptions): Promise<VfioBinding> {
-  const before = inProgress.get(address);
-  const binding = (async () => {
-    await before?.catch(() => undefined);
-    return bindNow(address, options);
-  })();
-  inProgress.set(address, binding);
-  try {
-    return await binding;
-  } finally {
-    if (inProgress.get(address) === binding) inProgress.delete(address);
-  }
+export function bindToVfio(address: string, options: BindOptions): Promise<VfioBinding> {
+  return inTurn(address, () => bindNow(address, options), options.signal);
 }
 
-/** Of each device, the last binding that is under way: one that looks in between would see no driver. */
-const inProgress = new Map<string, Promise<VfioBinding>>();
-
 async function bindNow(address: string, options: BindOptions): Promise<VfioBinding> {
-  options.signal?.throwIfAborted();
   const device = await findPciDevice(address, options);
   const context = contextOf(options);
   const binding = new DeviceBinding(device, context);
@@ -71,7 +58,7 @@ function contextOf({ log, kernel = LINUX_KERNEL, sysfsRoot = SYSFS_ROOT }: BindO
 /** Gives the device back after a failure; the error to throw is the failure, or that even this failed. */
 async function undo(binding: DeviceBinding, failure: unknown): Promise<unknown> {
   try {
-    await binding.restore();
+    await binding.giveBack();
     return failure;
   } catch (error) {
     return new PciError(

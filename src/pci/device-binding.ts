@@ -10,6 +10,7 @@ import { PciError } from '../errors.js';
 import type { Logger } from '../log.js';
 import { errnoName, isAbsent, listNames, messageOf, writeFailure } from './attributes.js';
 import { noGroup } from './group-node.js';
+import { inTurn } from './in-turn.js';
 import type { KernelControls } from './kernel-controls.js';
 import { pciBusPath, readDriver, type PciDevice } from './sysfs.js';
 
@@ -28,8 +29,7 @@ export interface VfioBinding {
   /** The driver that the device had, and gets back if it was changed; undefined where it had none. */
   readonly previousDriver: string | undefined;
   /**
-   * Gives the device back to the driver that it had, with the `driver_override` that it had. The device must
-   * be closed. Where nothing was changed, nothing is done. Calling it again gives the same promise.
+   * Gives the device back to the driver that it had. The device must be closed. Where nothing was changed, nothing is done. Calling it again gives the same promise.
    *
    * @throws PciError PCI_BIND_FAILED, PCI_PERMISSION_DENIED
    */
@@ -70,7 +70,7 @@ export class DeviceBinding implements VfioBinding {
   }
 
   restore(): Promise<void> {
-    this.#restored ??= this.#giveBack();
+    this.#restored ??= this.changed ? inTurn(this.address, () => this.giveBack()) : Promise.resolve();
     return this.#restored;
   }
 
@@ -88,6 +88,7 @@ export class DeviceBinding implements VfioBinding {
       }
       await this.#unbind(intruder);
     }
+    await this.#clearOverride();
     this.#log.info({ bdf: this.address, previousDriver: this.previousDriver }, 'bound to vfio-pci');
   }
 
@@ -145,6 +146,15 @@ export class DeviceBinding implements VfioBinding {
     return this.#device.iommuGroup === undefined && !denied ? noGroup(this.address) : failure;
   }
 
+  /**
+   * Brings back the override that was there. The device stays bound without ours, and where this program is
+   * killed, any driver can take it again.
+   */
+  async #clearOverride(): Promise<void> {
+    await this.#writeOverride(this.#device.driverOverride);
+    this.#overridden = false;
+  }
+
   async #writeOverride(driver: string | undefined): Promise<void> {
     const path = join(this.#device.path, 'driver_override');
     try {
@@ -155,14 +165,15 @@ export class DeviceBinding implements VfioBinding {
     }
   }
 
-  async #giveBack(): Promise<void> {
+  /** Undoes what has been done so far. For `restore()`, and where binding fails halfway. */
+  async giveBack(): Promise<void> {
     if (!this.changed) return;
     if ((await listNames(this.#device.path)) === undefined) {
       this.#log.info({ bdf: this.address }, 'the device was removed; there is nothing to give back');
       return;
     }
     try {
-      if (this.#overridden) await this.#writeOverride(this.#device.driverOverride);
+      if (this.#overridden) await this.#clearOverride();
       if (this.#bound) await this.#leaveVfio();
       if (this.#unbound && this.previousDriver !== undefined) await this.#bindPrevious(this.previousDriver);
     } catch (error) {

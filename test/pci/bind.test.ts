@@ -40,8 +40,17 @@ describe('binding', () => {
     const binding = await system.bind();
     expect(binding).toMatchObject({ address: ADDRESS, changed: true, previousDriver: 'virtio-pci' });
     expect(await system.sysfs.driverOf(ADDRESS)).toBe('vfio-pci');
-    expect(await system.sysfs.overrideOf(ADDRESS)).toBe('vfio-pci');
     await binding.restore();
+    await expectUntouched(system);
+  });
+
+  it('leaves no override behind, which would keep every other driver away if the program were killed', async () => {
+    const system = await setup();
+    await system.bind();
+    expect(system.sysfs.writes).toContain('devices/0000:00:10.0/driver_override=vfio-pci');
+    expect(await system.sysfs.overrideOf(ADDRESS)).toBe('(null)');
+    await system.sysfs.writeAttribute(`${system.sysfs.root}/bus/pci/drivers/vfio-pci/unbind`, ADDRESS);
+    await system.sysfs.writeAttribute(`${system.sysfs.root}/bus/pci/drivers/virtio-pci/bind`, ADDRESS);
     await expectUntouched(system);
   });
 
@@ -269,6 +278,26 @@ describe('when others interfere', () => {
     const bindings = await Promise.all([system.bind(), system.bind(), system.bind()]);
     expect(bindings.map((binding) => binding.changed)).toEqual([true, false, false]);
     for (const binding of bindings) await binding.restore();
+    await expectUntouched(system);
+  });
+
+  it('binds only when giving back is done, and can be told not to wait', async () => {
+    const system = await setup();
+    const first = await system.bind();
+    let letGo = (): void => undefined;
+    const held = new Promise<void>((resolve) => (letGo = resolve));
+    system.sysfs.beforeWrite = (file) => (file.endsWith('vfio-pci/unbind') ? held : undefined);
+    const restoring = first.restore();
+    const controller = new AbortController();
+    const impatient = system.bind({ signal: controller.signal });
+    const patient = system.bind();
+    controller.abort(new Error('enough'));
+    await expect(impatient).rejects.toThrow('enough');
+    letGo();
+    await restoring;
+    const second = await patient;
+    expect(second.changed).toBe(true);
+    await second.restore();
     await expectUntouched(system);
   });
 

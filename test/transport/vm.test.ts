@@ -42,9 +42,10 @@ describeVm('virtio cards in a VM', () => {
       interfaces: [{ name: 'eth0', up: false }],
       hasHiddenInterface: false,
     };
+    // Without an override of ours, so that any driver can take it again where this program is killed.
     const taken = {
       driver: 'vfio-pci',
-      driverOverride: 'vfio-pci',
+      driverOverride: null,
       interfaces: [],
       hasHiddenInterface: false,
     };
@@ -52,6 +53,7 @@ describeVm('virtio cards in a VM', () => {
       before: idle,
       'idle card taken': { ...taken, previous: 'virtio-pci' },
       'idle card given back': idle,
+      'card of a killed program probed anew': idle,
       'driverless card taken': { ...taken, previous: null },
       'driverless card given back': { ...idle, driver: null, interfaces: [] },
       'refusal of a card that is up': failure('PCI_INTERFACE_UP', /eth0 of 0000:00:10\.0 is up/),

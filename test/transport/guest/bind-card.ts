@@ -1,6 +1,7 @@
 /** In the guest: takes a card from the real kernel's driver and gives it back, in each state it can be in. */
 import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { writeFile } from 'node:fs/promises';
 import { promisify } from 'node:util';
 import { SILENT } from '../../../src/log.js';
 import { bindToVfio } from '../../../src/pci/bind.js';
@@ -34,8 +35,18 @@ async function takeAndGiveBack(name: string, address: string, takeOver = false):
   report(`${name} given back`, await state(address));
 }
 
+/** What an administrator does with a card that a program did not give back. */
+async function probeAnew(): Promise<void> {
+  await bindToVfio(CARD, { log: SILENT });
+  await writeFile('/sys/bus/pci/drivers/vfio-pci/unbind', CARD);
+  await writeFile('/sys/bus/pci/drivers_probe', CARD);
+  await interfaceName();
+  report('card of a killed program probed anew', await state(CARD));
+}
+
 report('before', await state(CARD));
 await takeAndGiveBack('idle card', CARD);
+await probeAnew();
 await takeAndGiveBack('driverless card', DRIVERLESS);
 
 await run('ip', ['link', 'set', await interfaceName(), 'up']);
