@@ -2,6 +2,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { NetDevice } from '../../src/net-device.js';
+import { FEATURE_NAMES, featureEntry } from '../../src/net/feature-table.js';
 import { createSimulatedDevice } from '../../src/sim/index.js';
 import { inRepository } from '../vm/paths.js';
 import { codeBlocks, marked, readReadme } from './readme.js';
@@ -63,6 +64,14 @@ describe('the tables of the README', () => {
 });
 
 describe('the README', () => {
+  it('names as not there yet what the driver does not support', () => {
+    const [, section] = readme.split('\n### What is not there yet\n');
+    const named = Array.from(section.split('\n## ')[0].matchAll(/`(VIRTIO_\w+)`/g), ([, name]) => name);
+    const unsupported = FEATURE_NAMES.filter((name) => featureEntry(name).support === 'unsupported');
+    expect(unsupported).toEqual(expect.arrayContaining(named));
+    expect(named.length).toBeGreaterThan(4);
+  });
+
   it('names scripts and files that there are', () => {
     const { scripts } = JSON.parse(readFileSync(inRepository('package.json'), 'utf8')) as {
       scripts: Record<string, string>;
