@@ -74,6 +74,11 @@ export class PacketPool {
     this.wanted = true;
   }
 
+  /** Whether somebody waits for a buffer to come back. */
+  get isWanted(): boolean {
+    return this.wanted;
+  }
+
   /** Gives the memory back. The device must not use it any more. */
   free(): void {
     this.wanted = false;

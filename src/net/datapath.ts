@@ -2,7 +2,6 @@
  * What goes on while the device runs: interrupts, polling, and those who wait.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { QueueError } from '../errors.js';
 import type { PacketBuffer } from '../memory/packet-buffer.js';
 import { STATUS, type Transport } from '../transport/transport.js';
 import type { FrameDispatch } from './frame-dispatch.js';
@@ -47,15 +46,15 @@ export class Datapath {
     this.loop = new ReceiveLoop(queues.receive, budget, {
       hasConsumers: () => frames.hasConsumers,
       deliver: (packet) => frames.deliver(packet),
-      onBroken: () => this.checkQueues(),
+      onTurnDone: () => this.onTurnDone(),
     });
     queues.pool.onAvailable = () => this.onBuffersAvailable();
   }
 
   /** Why one of the queues is out of use, if one is. */
-  get broken(): QueueError | undefined {
+  get broken(): Error | undefined {
     const { receive, transmit } = this.options.queues;
-    return receive.ring.broken ?? transmit.ring.broken;
+    return receive.broken ?? transmit.broken;
   }
 
   /** Enables the queues of a device that is past FEATURES_OK, and tells it to go (VIRTIO 1.3, 3.1.1, steps 7 and 8). */
@@ -71,7 +70,9 @@ export class Datapath {
     addStatus(transport, STATUS.DRIVER_OK);
     this.active = true;
     queues.receive.notify();
+    if (this.broken !== undefined) throw this.broken;
     if (interrupts) this.loop.start();
+    else if (this.options.frames.isWaiting) this.pollSoon();
   }
 
   /** Ends all activity of the driver. The device may still use its buffers. Calling it again does nothing. */
@@ -108,11 +109,12 @@ export class Datapath {
 
   /** One turn by hand; see `NetDevice.poll()`. */
   poll(): number {
-    if (this.polling) return 0;
     const { queues, frames } = this.options;
+    if (this.polling || frames.isDelivering) return 0;
     this.polling = true;
     try {
-      this.sender.pump();
+      if (this.options.interrupts) this.pumpSender();
+      else this.sender.pump();
       const count = queues.receive.receive(this.pollBatch, POLL_BURST);
       for (let i = 0; i < count; i += 1) frames.deliver(this.pollBatch[i]);
       this.options.lookAtConfigNowAndThen();
@@ -141,20 +143,33 @@ export class Datapath {
     this.options.lookAtConfig();
   }
 
-  /** Lets waiting calls go on, and asks for another interrupt if some still wait. */
+  /** Lets waiting calls go on, and asks for another interrupt if some still wait, or the pool is dry. */
   private pumpSender(): void {
     const { sender } = this;
+    if (sender.isPumping) return;
     const { ring } = this.options.queues.transmit;
     ring.suppressInterrupts();
     sender.pump();
-    while (sender.isWaiting && ring.outstanding > 0 && ring.requestInterrupt(sender.interruptAfter)) {
+    while (this.needsSent && ring.outstanding > 0 && ring.requestInterrupt(sender.interruptAfter)) {
       if (sender.pump() === 0) break;
     }
+  }
+
+  /** Whether somebody waits for the device to finish frames. */
+  private get needsSent(): boolean {
+    return this.sender.isWaiting || this.options.queues.pool.isWanted;
+  }
+
+  private onTurnDone(): void {
+    if (this.active && this.options.queues.pool.isWanted) this.pumpSender();
+    this.checkQueues();
   }
 
   private onSenderWaits(): void {
     if (this.options.interrupts) this.pumpSender();
     else this.pollSoon();
+    // The device may never interrupt for a queue that it broke.
+    this.checkQueues();
   }
 
   /** Without interrupts nobody wakes those who wait: poll once per turn of the event loop while there are any. */
@@ -170,8 +185,11 @@ export class Datapath {
 
   private onBuffersAvailable(): void {
     if (!this.active) return;
+    const { interrupts, queues } = this.options;
     if (this.sender.isWaiting) this.onSenderWaits();
-    this.options.queues.receive.refill();
+    queues.receive.refill();
+    if (interrupts && queues.pool.isWanted) this.pumpSender();
+    this.checkQueues();
   }
 
   private checkQueues(): void {

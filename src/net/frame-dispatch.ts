@@ -13,6 +13,8 @@ export interface FrameDispatchHooks {
 
 /** Hands received frames to those who want them: listeners, then iterators. */
 export class FrameDispatch {
+  /** Whether a listener is running. */
+  isDelivering = false;
   private readonly streams = new Set<FrameStream>();
   private readonly drops: ReceiveDrops;
   private readonly hooks: FrameDispatchHooks;
@@ -48,7 +50,9 @@ export class FrameDispatch {
   /** Lends a frame to all, then gives it back, unless one of them transmitted or released it. Never throws. */
   deliver(packet: PacketBuffer): void {
     const { lease } = packet;
+    this.isDelivering = true;
     const listened = guard(() => this.hooks.emit(packet)) ?? true;
+    this.isDelivering = false;
     if (!packet.isLeasedAs(lease)) return;
     if (!listened && this.streams.size === 0) this.drops.unread += 1;
     for (const stream of this.streams) {

@@ -26,8 +26,9 @@ export class FrameStream implements AsyncIterableIterator<PacketBuffer> {
   private readonly hooks: FrameStreamHooks;
   private readonly signal: AbortSignal | undefined;
   private readonly onAbort = (): void => this.fail(this.signal?.reason as Error);
-  private lent: PacketBuffer | undefined;
-  private lease = 0;
+  /** Packets that were lent, more than one if several `next()` waited at once, and the lease of each. */
+  private readonly lent: PacketBuffer[] = [];
+  private readonly leases: number[] = [];
   private ended = false;
   /** Thrown once, by the next `next()`, after the stream has failed. */
   private failure: Error | undefined;
@@ -63,7 +64,9 @@ export class FrameStream implements AsyncIterableIterator<PacketBuffer> {
   next(): Promise<IteratorResult<PacketBuffer, undefined>> {
     this.takeBack();
     const packet = this.queue.shift();
-    if (packet !== undefined) return Promise.resolve({ done: false, value: this.lend(packet) });
+    // After `close()` a packet is empty, and there is nothing to give back.
+    if (packet !== undefined && packet.bytes.length > 0)
+      return Promise.resolve({ done: false, value: this.lend(packet) });
     if (this.failure !== undefined) {
       const error = this.failure;
       this.failure = undefined;
@@ -107,16 +110,18 @@ export class FrameStream implements AsyncIterableIterator<PacketBuffer> {
   }
 
   private lend(packet: PacketBuffer): PacketBuffer {
-    this.lent = packet;
-    this.lease = packet.lease;
+    this.lent.push(packet);
+    this.leases.push(packet.lease);
     return packet;
   }
 
-  /** Takes the packet back that was lent last, unless it was transmitted or released meanwhile. */
+  /** Takes back what was lent, unless it was transmitted or released meanwhile. */
   private takeBack(): void {
-    const packet = this.lent;
-    this.lent = undefined;
-    if (packet?.isLeasedAs(this.lease) === true) packet.release();
+    for (let i = 0; i < this.lent.length; i += 1) {
+      if (this.lent[i].isLeasedAs(this.leases[i])) this.lent[i].release();
+    }
+    this.lent.length = 0;
+    this.leases.length = 0;
   }
 
   private dropQueue(): void {

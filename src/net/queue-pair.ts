@@ -41,6 +41,8 @@ export class QueuePair {
     this.transmit = transmit;
     this.pool = pool;
     this.rings = [receive.ring, transmit.ring];
+    // Nothing else takes sent buffers back while nothing is sent, and reception must not run dry for want of them.
+    receive.reclaim = () => transmit.reclaim();
   }
 
   /**
@@ -92,8 +94,15 @@ export class QueuePair {
 
   /** Gives all memory back. The device must have been reset. */
   free(): void {
-    this.pool.free();
-    for (const ring of this.rings) ring.free();
+    const failures: unknown[] = [];
+    for (const part of [this.pool, ...this.rings]) {
+      try {
+        part.free();
+      } catch (error) {
+        failures.push(error);
+      }
+    }
+    if (failures.length > 0) throw failures[0];
   }
 }
 

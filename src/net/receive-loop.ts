@@ -6,8 +6,8 @@ export interface ReceiveLoopHooks {
   hasConsumers(): boolean;
   /** Hands a frame on. Must not throw. */
   deliver(packet: PacketBuffer): void;
-  /** The queue was found broken. */
-  onBroken(): void;
+  /** All frames of a turn were handed on: looks whether the queue broke, or ran out of buffers. */
+  onTurnDone(): void;
 }
 
 /**
@@ -60,7 +60,7 @@ export class ReceiveLoop {
     if (!hooks.hasConsumers()) return;
     const count = queue.receive(this.batch, this.budget);
     for (let i = 0; i < count; i += 1) hooks.deliver(this.batch[i]);
-    if (queue.ring.broken !== undefined) hooks.onBroken();
+    hooks.onTurnDone();
     // A listener may have stopped the device meanwhile.
     if (!this.active) return;
     if (count === this.budget || queue.ring.requestInterrupt()) this.resume();

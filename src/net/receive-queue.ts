@@ -6,6 +6,7 @@ import type { PacketPool } from '../memory/packet-pool.js';
 import type { Transport } from '../transport/transport.js';
 import { NOTHING_USED, type Virtqueue } from '../virtqueue/virtqueue.js';
 import { ETHERNET_HEADER_SIZE, NET_HEADER_SIZE } from './header.js';
+import { notifyIfNeeded } from './notification.js';
 import { QueueCounters, ReceiveDrops } from './statistics.js';
 
 /** The shortest thing that is a frame, as the device counts: with its virtio-net header. */
@@ -16,6 +17,10 @@ export class ReceiveQueue {
   readonly counters = new QueueCounters();
   readonly drops = new ReceiveDrops();
   refillShortfalls = 0;
+  /** Called when the pool is empty, to bring buffers back to it that are done with; says how many those were. */
+  reclaim: () => number = () => 0;
+  /** What notifying the device threw. */
+  private unreachable: Error | undefined;
   private readonly pool: PacketPool;
   private readonly transport: Transport;
 
@@ -29,7 +34,7 @@ export class ReceiveQueue {
    * Takes up to `max` received frames and posts fresh buffers in their place.
    *
    * @param batch - its first entries become the packets, which are then the caller's
-   * @returns how many; 0 too where the queue is broken, see `ring.broken`
+   * @returns how many; 0 too where the queue is broken, see {@link broken}
    */
   receive(batch: PacketBuffer[], max: number): number {
     const { ring } = this;
@@ -55,9 +60,14 @@ export class ReceiveQueue {
     return count;
   }
 
+  /** Why the queue is out of use, once it is. */
+  get broken(): Error | undefined {
+    return this.ring.broken ?? this.unreachable;
+  }
+
   /** Posts free buffers to the device until the ring is full or the pool is empty. */
   refill(): void {
-    if (this.ring.freeDescriptors === 0 || this.ring.broken !== undefined) return;
+    if (this.ring.freeDescriptors === 0 || this.broken !== undefined) return;
     if (this.post() === 0) return;
     this.ring.publish();
     this.notify();
@@ -71,16 +81,17 @@ export class ReceiveQueue {
 
   /** Tells the device of new buffers, if it wants to be told. */
   notify(): void {
-    if (this.ring.needsNotification()) {
-      this.counters.notificationsSent += 1;
-      this.transport.notify(this.ring.index);
-    } else {
-      this.counters.notificationsSuppressed += 1;
+    try {
+      notifyIfNeeded(this.ring, this.transport, this.counters);
+    } catch (error) {
+      // Whoever is about to get frames that were taken before must get them all the same.
+      this.unreachable = error as Error;
     }
   }
 
   /** Takes all buffers back from a device that was reset. */
   reset(): void {
+    this.unreachable = undefined;
     this.ring.reset((token) => {
       this.pool.put(this.pool.packets[token]);
     });
@@ -90,7 +101,7 @@ export class ReceiveQueue {
     const { ring, pool } = this;
     let posted = 0;
     while (ring.freeDescriptors > 0) {
-      const packet = pool.take();
+      const packet = pool.take() ?? (this.reclaim() > 0 ? pool.take() : undefined);
       if (packet === undefined) {
         this.refillShortfalls += 1;
         pool.wakeWhenAvailable();

@@ -1,10 +1,14 @@
 /**
  * Sending with waiting: what does not fit the ring at once waits its turn, in order, until the device has made room.
  */
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { UsageError } from '../errors.js';
 import { PacketBuffer } from '../memory/packet-buffer.js';
 import type { PacketPool } from '../memory/packet-pool.js';
 import type { TransmitQueue } from './transmit-queue.js';
+
+/** Frames that are taken at once before the event loop gets a turn: a loop of sends must not starve reception. */
+const SENDS_PER_TURN = 64;
 
 interface WaitingFrame {
   readonly frame: Uint8Array | PacketBuffer;
@@ -29,6 +33,9 @@ export class Sender {
   private readonly frames: WaitingFrame[] = [];
   private readonly flushes: WaitingFlush[] = [];
   private readonly single: PacketBuffer[] = [];
+  /** Whether `pump()` is under way: it does all the work that there is, so no second one is needed meanwhile. */
+  isPumping = false;
+  private sentSinceTurn = 0;
 
   constructor(queue: TransmitQueue, pool: PacketPool, hooks: SenderHooks) {
     this.queue = queue;
@@ -42,21 +49,26 @@ export class Sender {
   }
 
   /**
-   * Hands a frame to the device, at once if there is room.
+   * Hands a frame to the device, at once if there is room. A packet that has to wait is retained meanwhile, so that
+   * one that is only lent stays what it is until its turn comes.
    *
    * @returns a promise that settles when the driver has taken the frame over
    */
   async send(frame: Uint8Array | PacketBuffer, signal: AbortSignal | undefined): Promise<void> {
     signal?.throwIfAborted();
-    if (!(frame instanceof PacketBuffer)) this.queue.checkFrame(frame);
-    if (this.frames.length === 0 && this.trySend(frame)) return;
+    if (frame instanceof PacketBuffer) this.queue.checkPacket(frame);
+    else this.queue.checkFrame(frame);
+    if (this.frames.length === 0 && this.trySend(frame)) return this.giveTurn();
     // With nothing on its way back from the device, waiting might be for ever.
     if (this.queue.ring.outstanding === 0) throw poolExhausted(this.pool);
-    await this.wait(signal, (resolve, reject) => {
-      const waiting = { frame, resolve, reject };
-      this.frames.push(waiting);
-      return () => remove(this.frames, waiting);
-    });
+    const held = frame instanceof PacketBuffer ? frame.retain() : undefined;
+    try {
+      await this.waitForTurn(frame, signal);
+    } catch (error) {
+      // Back to whom it belongs; or to the pool, where a lender has let go of it.
+      held?.release();
+      throw error;
+    }
   }
 
   /** Waits until the device has finished all frames that were handed over. */
@@ -73,20 +85,27 @@ export class Sender {
 
   /** Goes on after the device has finished frames; says how many those were. */
   pump(): number {
-    const reclaimed = this.queue.reclaim();
-    while (this.frames.length > 0 && this.settleFirst());
-    if (this.frames.length === 0 && this.queue.ring.outstanding === 0) {
-      for (const flush of this.flushes.splice(0)) flush.resolve();
+    if (this.isPumping) return 0;
+    this.isPumping = true;
+    try {
+      const reclaimed = this.queue.reclaim();
+      while (this.frames.length > 0 && this.settleFirst());
+      if (this.frames.length === 0 && this.queue.ring.outstanding === 0) {
+        for (const flush of this.flushes.splice(0)) flush.resolve();
+      }
+      return reclaimed;
+    } finally {
+      this.isPumping = false;
     }
-    return reclaimed;
   }
 
   /**
-   * After how many finished frames to look again: for a waiting frame, when half of the ring is free.
+   * After how many finished frames to look again: for a waiting frame or a dry pool, when half of them are.
    */
   get interruptAfter(): number {
     const { outstanding } = this.queue.ring;
-    return Math.max(1, this.frames.length > 0 ? outstanding >> 1 : outstanding);
+    const half = this.frames.length > 0 || this.pool.isWanted;
+    return Math.max(1, half ? outstanding >> 1 : outstanding);
   }
 
   /** Ends all waiting with an error. */
@@ -98,8 +117,9 @@ export class Sender {
   /** Sends the first waiting frame; says whether that is settled, so that the next one may try. */
   private settleFirst(): boolean {
     const first = this.frames[0];
+    const { frame } = first;
     try {
-      if (!this.trySend(first.frame)) return false;
+      if (!(frame instanceof PacketBuffer ? this.transmitHeld(frame) : this.trySend(frame))) return false;
       first.resolve();
     } catch (error) {
       first.reject(error as Error);
@@ -116,19 +136,46 @@ export class Sender {
       this.pool.wakeWhenAvailable();
       return false;
     }
+    let sent = false;
     try {
-      if (this.transmit(packet.setFrame(frame))) return true;
-    } catch (error) {
-      packet.release();
-      throw error;
+      sent = this.transmit(packet.setFrame(frame));
+    } finally {
+      if (!sent) packet.release();
     }
-    packet.release();
-    return false;
+    return sent;
+  }
+
+  /** Hands a packet over that was retained when its waiting began. Whoever lent it may have let go of it since. */
+  private transmitHeld(packet: PacketBuffer): boolean {
+    const { references } = packet;
+    let sent = false;
+    packet.references = Math.max(1, references - 1);
+    try {
+      sent = this.transmit(packet);
+    } finally {
+      if (!sent) packet.references = references;
+    }
+    return sent;
   }
 
   private transmit(packet: PacketBuffer): boolean {
     this.single[0] = packet;
     return this.queue.transmit(this.single, 1) === 1;
+  }
+
+  private async giveTurn(): Promise<void> {
+    this.sentSinceTurn += 1;
+    if (this.sentSinceTurn < SENDS_PER_TURN) return;
+    this.sentSinceTurn = 0;
+    await nextTurn();
+  }
+
+  private waitForTurn(frame: Uint8Array | PacketBuffer, signal: AbortSignal | undefined): Promise<void> {
+    return this.wait(signal, (resolve, reject) => {
+      const waiting = { frame, resolve, reject };
+      this.frames.push(waiting);
+      return () => remove(this.frames, waiting);
+    });
   }
 
   private async wait(

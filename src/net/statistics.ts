@@ -44,7 +44,7 @@ export interface NetStatistics {
       readonly short: number;
       /** The queue of an iterator was full. */
       readonly iteratorFull: number;
-      /** `poll()` found them with nobody listening. */
+      /** Nobody listened (any more) when they were to be handed on. */
       readonly unread: number;
     };
     /** How often the ring could not be filled up because the pool had no free buffer. */

@@ -8,6 +8,7 @@ import type { PacketPool } from '../memory/packet-pool.js';
 import type { Transport } from '../transport/transport.js';
 import { NOTHING_USED, type Virtqueue } from '../virtqueue/virtqueue.js';
 import { ETHERNET_HEADER_SIZE, NET_HEADER_SIZE, VLAN_TAG_SIZE, writePlainHeader } from './header.js';
+import { notifyIfNeeded } from './notification.js';
 import { QueueCounters } from './statistics.js';
 
 export class TransmitQueue {
@@ -15,6 +16,8 @@ export class TransmitQueue {
   readonly counters = new QueueCounters();
   completed = 0;
   ringFull = 0;
+  /** What notifying the device threw. */
+  private unreachable: Error | undefined;
   private readonly pool: PacketPool;
   private readonly transport: Transport;
   /** Longest frame in bytes without a VLAN tag. */
@@ -31,13 +34,13 @@ export class TransmitQueue {
   /**
    * Hands the first `count` packets of the batch to the device, as far as the ring has room.
    *
-   * @returns how many it took (0 too where the queue is broken, see `ring.broken`); those belong to the driver now, the others stay with the caller
+   * @returns how many it took (0 too where the queue is broken, see {@link broken}); those belong to the driver now, the others stay with the caller
    * @throws UsageError FRAME_TOO_SHORT, FRAME_TOO_LONG, PACKET_NOT_OWNED, if the first packet can not be sent;
    *   a later one that can not be sent ends the burst before it
    */
   transmit(batch: readonly PacketBuffer[], count: number): number {
     this.reclaim();
-    if (this.ring.broken !== undefined) return 0;
+    if (this.broken !== undefined) return 0;
     let taken = 0;
     while (taken < count) {
       const packet = batch[taken];
@@ -53,6 +56,11 @@ export class TransmitQueue {
     }
     if (taken > 0) this.commit(taken);
     return taken;
+  }
+
+  /** Why the queue is out of use, once it is. */
+  get broken(): Error | undefined {
+    return this.ring.broken ?? this.unreachable;
   }
 
   /** Takes finished buffers back to the pool; says how many. */
@@ -76,8 +84,18 @@ export class TransmitQueue {
     if (!this.hasSendableLength(frame, 0, frame.length)) throw this.lengthRefusal(frame.length);
   }
 
+  /**
+   * Checks whether a packet could be sent.
+   *
+   * @throws UsageError FRAME_TOO_SHORT, FRAME_TOO_LONG, PACKET_NOT_OWNED
+   */
+  checkPacket(packet: PacketBuffer): void {
+    if (!this.isSendable(packet)) throw this.refusal(packet);
+  }
+
   /** Takes all buffers back from a device that was reset. */
   reset(): void {
+    this.unreachable = undefined;
     this.ring.reset((token) => {
       this.pool.put(this.pool.packets[token]);
     });
@@ -102,11 +120,11 @@ export class TransmitQueue {
   private commit(taken: number): void {
     this.counters.frames += taken;
     this.ring.publish();
-    if (this.ring.needsNotification()) {
-      this.counters.notificationsSent += 1;
-      this.transport.notify(this.ring.index);
-    } else {
-      this.counters.notificationsSuppressed += 1;
+    try {
+      notifyIfNeeded(this.ring, this.transport, this.counters);
+    } catch (error) {
+      // The packets are in the ring all the same, and who sent them has to know.
+      this.unreachable = error as Error;
     }
   }
 
@@ -116,12 +134,14 @@ export class TransmitQueue {
       packet.references === 1 &&
       this.pool.packets[packet.index] === packet &&
       packet.start >= NET_HEADER_SIZE &&
+      Number.isInteger(packet.start) &&
       packet.start + packet.length <= packet.bytes.length &&
       this.hasSendableLength(packet.bytes, packet.start, packet.length)
     );
   }
 
   private hasSendableLength(bytes: Uint8Array, start: number, length: number): boolean {
+    if (!Number.isInteger(length)) return false;
     if (length <= this.longest) return length >= ETHERNET_HEADER_SIZE;
     return length <= this.longest + VLAN_TAG_SIZE && isVlanTagged(bytes, start);
   }
@@ -136,9 +156,9 @@ export class TransmitQueue {
         remedy: 'Copy the frame into a packet of this device: device.allocate().setFrame(packet.frame).',
       });
     }
-    if (packet.start < NET_HEADER_SIZE) {
+    if (packet.start < NET_HEADER_SIZE || !Number.isInteger(packet.start)) {
       return new UsageError('FRAME_TOO_LONG', `Packet ${packet.index} starts at ${packet.start}`, {
-        remedy: `Leave ${NET_HEADER_SIZE} bytes in front of the frame for the virtio-net header.`,
+        remedy: `Leave ${NET_HEADER_SIZE} bytes in front of the frame for the virtio-net header, and give a whole number.`,
       });
     }
     return this.lengthRefusal(packet.length);
