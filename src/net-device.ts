@@ -125,9 +125,7 @@ export class NetDevice extends EventEmitter<NetDeviceEvents> {
       lookAtConfigNowAndThen: () => this.config.lookNowAndThen(),
       onFailure: (error) => this.fail(error),
     });
-    (this as EventEmitter).on('newListener', (event) => {
-      if (event === 'frame') this.datapath.onFramesWanted();
-    });
+    this.watchListeners();
   }
 
   /**
@@ -175,9 +173,8 @@ export class NetDevice extends EventEmitter<NetDeviceEvents> {
       );
       return device;
     } catch (error) {
-      giveUp(transport);
       // What went wrong before matters more; and closing the transport copes with a device that does not reset.
-      await resetDevice(transport, settings.resetTimeout).catch(() => undefined);
+      await abandon(transport, settings.resetTimeout).catch(() => undefined);
       throw error;
     }
   }
@@ -213,15 +210,21 @@ export class NetDevice extends EventEmitter<NetDeviceEvents> {
         throw new UsageError('DEVICE_ALREADY_STARTED', `${this.address} is ${this.currentState}`);
       }
       this.setState('starting');
+      const { linkUp } = this;
       try {
         await this.bringUpAgain();
         this.fresh = false;
         this.datapath.start();
+        // A device that is not running tells nobody of changes.
+        this.config.reread();
       } catch (error) {
-        await this.comeToRest();
+        await this.comeToRest().catch((restError: unknown) => {
+          this.log.error({ error: restError }, 'device that did not start could not be stopped either');
+        });
         throw error;
       }
       this.setState('running');
+      if (this.linkUp !== linkUp) this.onLink(this.linkUp);
     });
   }
 
@@ -261,10 +264,12 @@ export class NetDevice extends EventEmitter<NetDeviceEvents> {
    * @param batch - its first entries become the packets; they are yours until you release or transmit them
    * @param max - how many to take at most
    * @returns how many were taken
-   * @throws UsageError DEVICE_NOT_STARTED, DEVICE_CLOSED; QueueError QUEUE_BROKEN; DeviceError DEVICE_NEEDS_RESET
+   * @throws UsageError DEVICE_NOT_STARTED, DEVICE_CLOSED, OPTION_INVALID; QueueError QUEUE_BROKEN; DeviceError
+   *   DEVICE_NEEDS_RESET
    */
   receive(batch: PacketBuffer[], max: number = BURST): number {
     if (this.currentState !== 'running') throw this.notRunning();
+    checkCount('max', max);
     const count = this.queues.receive.receive(batch, max);
     if (count === 0) this.throwIfBroken();
     return count;
@@ -278,10 +283,11 @@ export class NetDevice extends EventEmitter<NetDeviceEvents> {
    * @param count - how many of its first entries to send
    * @returns how many were taken: those are the driver's now, the others stay yours
    * @throws UsageError FRAME_TOO_SHORT, FRAME_TOO_LONG, PACKET_NOT_OWNED if the first packet can not be sent (a later
-   *   one ends the burst before it); DEVICE_NOT_STARTED, DEVICE_CLOSED; QueueError QUEUE_BROKEN
+   *   one ends the burst before it); DEVICE_NOT_STARTED, DEVICE_CLOSED, OPTION_INVALID; QueueError QUEUE_BROKEN
    */
   transmit(batch: readonly PacketBuffer[], count: number = batch.length): number {
     if (this.currentState !== 'running') throw this.notRunning();
+    checkCount('count', count);
     if (count > batch.length) {
       throw new UsageError(
         'OPTION_INVALID',
@@ -308,10 +314,11 @@ export class NetDevice extends EventEmitter<NetDeviceEvents> {
   /**
    * Takes up to `count` empty packet buffers from the pool; says how many there were.
    *
-   * @throws UsageError DEVICE_CLOSED
+   * @throws UsageError DEVICE_CLOSED, OPTION_INVALID
    */
   allocateBatch(batch: PacketBuffer[], count: number): number {
     this.checkOpen();
+    checkCount('count', count);
     for (let i = 0; i < count; i += 1) {
       const packet = this.queues.pool.take() ?? this.takeReclaimed();
       if (packet === undefined) return i;
@@ -324,7 +331,8 @@ export class NetDevice extends EventEmitter<NetDeviceEvents> {
    * Sends a frame, waiting for room in the ring where there is none. Frames leave in the order of the calls.
    *
    * @param frame - from the destination address on, without FCS. Bytes are copied: leave them as they are until the
-   *   promise settles. A packet belongs to the driver once the promise is fulfilled, and stays yours if it is rejected.
+   *   promise settles. A packet belongs to the driver once the promise is fulfilled, and stays yours if it is rejected;
+   *   one that is only lent is kept as long as it has to wait, and goes back to the pool if it is rejected.
    * @returns a promise that is fulfilled when the device has been given the frame
    * @throws UsageError FRAME_TOO_SHORT, FRAME_TOO_LONG, PACKET_NOT_OWNED, POOL_EXHAUSTED, DEVICE_NOT_STARTED,
    *   DEVICE_CLOSED; QueueError QUEUE_BROKEN; the signal's reason
@@ -332,11 +340,12 @@ export class NetDevice extends EventEmitter<NetDeviceEvents> {
   async send(frame: Uint8Array | PacketBuffer, options: { signal?: AbortSignal } = {}): Promise<void> {
     if (this.currentState !== 'running') throw this.notRunning();
     await this.datapath.sender.send(frame, options.signal);
-    this.throwIfBroken();
+    // The frame was taken, so this promise is fulfilled even if the device has failed by now.
+    this.failIfBroken();
   }
 
   /**
-   * Waits until the device has finished all frames that it was given.
+   * Waits until the device has finished all frames that it was given, those that others give it meanwhile included.
    *
    * @throws UsageError DEVICE_NOT_STARTED, DEVICE_CLOSED; QueueError QUEUE_BROKEN; the signal's reason
    */
@@ -349,10 +358,11 @@ export class NetDevice extends EventEmitter<NetDeviceEvents> {
   /**
    * Received frames as an async iterator. Each packet is lent until the next iteration.
    *
-   * @throws UsageError DEVICE_CLOSED, OPTION_INVALID
+   * @throws UsageError DEVICE_CLOSED, OPTION_INVALID; on a device that has failed, what it failed with
    */
   frames(options: FramesOptions = {}): FrameStream {
     this.checkOpen();
+    if (this.currentState === 'failed' && this.failure !== undefined) throw this.failure;
     const { limit = DEFAULT_STREAM_LIMIT, signal } = options;
     if (!Number.isInteger(limit) || limit < 1) {
       throw new UsageError('OPTION_INVALID', `limit is ${String(limit)}`, {
@@ -404,6 +414,14 @@ export class NetDevice extends EventEmitter<NetDeviceEvents> {
     return this;
   }
 
+  /** As every emitter's. Without an event it removes the listeners of all events. */
+  override removeAllListeners(event?: keyof NetDeviceEvents): this {
+    if (event !== undefined) return super.removeAllListeners(event);
+    super.removeAllListeners();
+    this.watchListeners();
+    return this;
+  }
+
   // Start, stop, close.
 
   private async inTurn(step: () => Promise<void>): Promise<void> {
@@ -429,7 +447,6 @@ export class NetDevice extends EventEmitter<NetDeviceEvents> {
         remedy: 'Close the device and open it again.',
       });
     });
-    this.config.reread();
   }
 
   private async stopNow(): Promise<void> {
@@ -450,8 +467,7 @@ export class NetDevice extends EventEmitter<NetDeviceEvents> {
   private async comeToRest(): Promise<void> {
     this.fresh = false;
     try {
-      this.datapath.halt();
-      await resetDevice(this.transport, this.settings.resetTimeout);
+      await this.haltAndReset();
     } catch (error) {
       this.failure = error as Error;
       this.setState('failed');
@@ -462,18 +478,37 @@ export class NetDevice extends EventEmitter<NetDeviceEvents> {
     this.setState('stopped');
   }
 
+  /** A device whose interrupts can not be turned off is reset all the same. */
+  private async haltAndReset(): Promise<void> {
+    try {
+      this.datapath.halt();
+    } finally {
+      await resetDevice(this.transport, this.settings.resetTimeout);
+    }
+  }
+
   private async closeNow(): Promise<void> {
     this.streams.end();
     const atRest = await this.bringToRest();
-    // A device that did not stop may still write to its buffers: they go only after the transport has cut it off.
-    if (atRest) this.queues.free();
     try {
-      await this.transport.close();
+      await this.giveBack(atRest);
     } finally {
-      this.queues.free();
       this.setState('closed');
       this.log.info({}, 'device closed');
       guard(() => this.emit('close'));
+    }
+  }
+
+  /** A device that did not stop may still write to its buffers: they go only after the transport has cut it off. */
+  private async giveBack(atRest: boolean): Promise<void> {
+    try {
+      if (atRest) this.queues.free();
+    } finally {
+      try {
+        await this.transport.close();
+      } finally {
+        this.queues.free();
+      }
     }
   }
 
@@ -507,9 +542,20 @@ export class NetDevice extends EventEmitter<NetDeviceEvents> {
     guard(() => this.emit('link', up));
   }
 
-  private throwIfBroken(): void {
+  /** Has the loop look for frames when somebody begins to listen. */
+  private watchListeners(): void {
+    (this as EventEmitter).on('newListener', (event) => {
+      if (event === 'frame') this.datapath.onFramesWanted();
+    });
+  }
+
+  private failIfBroken(): void {
     const { broken } = this.datapath;
     if (broken !== undefined) this.fail(broken);
+  }
+
+  private throwIfBroken(): void {
+    this.failIfBroken();
     if (this.failure !== undefined) throw this.failure;
   }
 
@@ -553,6 +599,19 @@ async function openAddress(address: string, settings: Settings, log: Logger): Pr
 function checkAddressing(transport: Transport, features: NegotiatedFeatures): void {
   if (!transport.memory.behindIommu || features.has('VIRTIO_F_ACCESS_PLATFORM')) return;
   throw new DeviceError('DEVICE_BYPASSES_IOMMU', `${transport.name} does not go through the IOMMU`);
+}
+
+/** Tells the device that the driver has given up on it, and resets it. */
+async function abandon(transport: Transport, resetTimeout: number): Promise<void> {
+  giveUp(transport);
+  await resetDevice(transport, resetTimeout);
+}
+
+function checkCount(name: string, count: number): void {
+  if (count >= 0 && Math.floor(count) === count) return;
+  throw new UsageError('OPTION_INVALID', `${name} is ${String(count)}`, {
+    remedy: 'Give a whole number, 0 or more.',
+  });
 }
 
 /** A locally administered unicast address (VIRTIO 1.3, 5.1.4.2). */

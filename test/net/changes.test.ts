@@ -1,7 +1,15 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import { NetDevice, type NetDeviceOptions, type PacketBuffer, type Transport } from '../../src/index.js';
 import { createSimulatedDevice } from '../../src/sim/index.js';
-import { eventually, numberedFrame, overriding, startBench, withCode, type Bench } from './support.js';
+import {
+  eventually,
+  numberedFrame,
+  openBench,
+  overriding,
+  startBench,
+  withCode,
+  type Bench,
+} from './support.js';
 
 let bench: Bench | undefined;
 async function start(options: NetDeviceOptions = {}): Promise<Bench> {
@@ -35,6 +43,21 @@ describe('the link', () => {
     while (seen.length === 0) device.poll();
     expect(seen).toEqual([false]);
     expect(device.linkUp).toBe(false);
+  });
+
+  it.each(['first', 'second'])('is told when it changed before the %s start()', async (which) => {
+    const { sim, device, finish } = await openBench();
+    const told: boolean[] = [];
+    device.on('link', (up) => told.push(up));
+    if (which === 'second') {
+      await device.start();
+      await device.stop();
+    }
+    sim.setLink(false);
+    await device.start();
+    expect(device.linkUp).toBe(false);
+    expect(told).toEqual([false]);
+    await finish();
   });
 
   it('is read anew by start()', async () => {
@@ -216,6 +239,17 @@ describe('a device that fails', () => {
     await device.stop();
     const { pool } = device.statistics();
     expect(pool.available).toBe(pool.size);
+    await finish();
+  });
+
+  it('that breaks the transmit queue and does not interrupt keeps no send() waiting', async () => {
+    const { device, mad, finish } = await openMad();
+    await device.send(numberedFrame(1));
+    mad(1, [[2, 100]]);
+    const packet = device.allocate().setFrame(numberedFrame(2));
+    await expect(device.send(packet)).rejects.toThrow(withCode('QUEUE_BROKEN'));
+    expect(device.state).toBe('failed');
+    packet.release();
     await finish();
   });
 
