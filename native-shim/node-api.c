@@ -15,6 +15,7 @@ static const struct {
     napi_callback function;
 } FUNCTIONS[] = {
     { "detach", vn_node_detach },
+    { "closeAtExit", vn_node_close_at_exit },
     { "pollOpen", vn_node_poll_open },
     { "pollKeepAlive", vn_node_poll_keep_alive },
     { "pollClose", vn_node_poll_close },
@@ -57,4 +58,22 @@ napi_value vn_node_detach(napi_env env, napi_callback_info info)
     if (napi_get_cb_info(env, info, &count, &buffer, NULL, NULL) == NAPI_OK && count == 1)
         detached = napi_detach_arraybuffer(env, buffer) == NAPI_OK;
     return napi_get_boolean(env, detached, &result) == NAPI_OK ? result : NULL;
+}
+
+static void close_fd(void *fd) { vn_close((int32_t)(intptr_t)fd); }
+
+napi_value vn_node_close_at_exit(napi_env env, napi_callback_info info)
+{
+    napi_value args[2], result = NULL;
+    size_t count = 2;
+    int fd;
+    bool wanted, done = false;
+
+    if (napi_get_cb_info(env, info, &count, args, NULL, NULL) == NAPI_OK && count == 2 &&
+        napi_get_value_int32(env, args[0], &fd) == NAPI_OK && napi_get_value_bool(env, args[1], &wanted) == NAPI_OK) {
+        void *argument = (void *)(intptr_t)fd;
+        done = (wanted ? napi_add_env_cleanup_hook(env, close_fd, argument)
+                       : napi_remove_env_cleanup_hook(env, close_fd, argument)) == NAPI_OK;
+    }
+    return napi_get_boolean(env, done, &result) == NAPI_OK ? result : NULL;
 }

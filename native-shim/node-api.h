@@ -64,6 +64,11 @@ WEAK void uv_unref(struct uv_handle_s *);
 
 /* node-api.c: detach(buffer), which returns whether it could. */
 napi_value vn_node_detach(napi_env env, napi_callback_info info);
+/*
+ * closeAtExit(fd, whether): has a file descriptor closed when the environment ends, as Node does with its own: a
+ * worker that is terminated closes nothing itself, and the process goes on. Returns whether it could.
+ */
+napi_value vn_node_close_at_exit(napi_env env, napi_callback_info info);
 /* poll.c: open(fd, callback), which returns a handle or false; keepAlive(handle, whether); close(handle). */
 napi_value vn_node_poll_open(napi_env env, napi_callback_info info);
 napi_value vn_node_poll_keep_alive(napi_env env, napi_callback_info info);

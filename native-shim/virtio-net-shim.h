@@ -13,7 +13,7 @@
 #include <stdint.h>
 
 /* Raised whenever a function changes; src/native/shim.ts names the one it needs. */
-#define VN_ABI_VERSION 1
+#define VN_ABI_VERSION 2
 
 #define VN_API __attribute__((visibility("default")))
 

@@ -1,5 +1,6 @@
 /** An eventfd, and waiting for it on the event loop. */
 import { checked } from './errno.js';
+import { adoptFd, closeFd } from './file-descriptor.js';
 import { EventPoll } from './node-functions.js';
 import { shim } from './shim.js';
 
@@ -17,7 +18,7 @@ export class EventFd {
 
   /** @throws NativeError NATIVE_CALL_FAILED, with EMFILE where the limit on open files is reached */
   static create(): EventFd {
-    return new EventFd(checked('eventfd', shim().eventfd_create()));
+    return new EventFd(adoptFd(checked('eventfd', shim().eventfd_create())));
   }
 
   /** Adds 1 to the counter, as an interrupt does. */
@@ -59,7 +60,7 @@ export class EventFd {
     // Before the fd: libuv must not wait for a number that another file may get next.
     this.#poll?.close();
     this.#poll = undefined;
-    checked('close of an eventfd', shim().close(this.fd));
+    closeFd(this.fd);
   }
 
   #requireOpen(): void {

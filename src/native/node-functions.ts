@@ -1,5 +1,6 @@
 /**
- * What the shim does with JavaScript values: detaching an ArrayBuffer, waiting for an eventfd.
+ * What the shim does with JavaScript values and environments: detaching an ArrayBuffer, waiting for an eventfd,
+ * closing files when a thread ends.
  *
  * A foreign-function call can not pass such values, so the shim installs functions of its own, once for each
  * thread that uses it.
@@ -13,6 +14,7 @@ type PollExternal = object;
 
 interface NodeFunctions {
   detach(buffer: ArrayBuffer): boolean;
+  closeAtExit(fd: number, whether: boolean): boolean;
   pollOpen(fd: number, callback: () => void): PollExternal | false;
   pollKeepAlive(poll: PollExternal, keepAlive: boolean): boolean;
   pollClose(poll: PollExternal): boolean;
@@ -42,6 +44,16 @@ function install(): NodeFunctions {
  */
 export function detachArrayBuffer(buffer: ArrayBuffer): boolean {
   return functions().detach(buffer) && buffer.byteLength === 0;
+}
+
+/**
+ * Has the file descriptor closed when this thread ends, or no longer.
+ *
+ * @throws NativeError NATIVE_CALL_FAILED
+ */
+export function setCloseAtExit(fd: number, whether: boolean): void {
+  if (!functions().closeAtExit(fd, whether))
+    throw callFailed('change of a cleanup hook of Node', ERRNO.EINVAL);
 }
 
 /** Waiting for an eventfd on the event loop of this thread. */

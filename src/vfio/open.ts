@@ -1,7 +1,7 @@
 /** Opening a PCI function that is bound to vfio-pci. */
 import { join } from 'node:path';
 import type { Logger } from '../log.js';
-import { closeFd } from '../native/file-descriptor.js';
+import { adoptFd, closeFd } from '../native/file-descriptor.js';
 import { pageSize } from '../native/mapped-memory.js';
 import { parsePciAddress } from '../pci/address.js';
 import type { PciFunction } from '../pci/pci-function.js';
@@ -47,7 +47,7 @@ export function openVfioFunction(address: string, options: OpenVfioOptions): Pci
     undo.push('detach the group from its container', () => group.detach());
     container.setIommu();
     const memory = makeMemory(container);
-    const deviceFd = group.openDevice();
+    const deviceFd = adoptFd(group.openDevice());
     undo.push('close the device', () => closeFd(deviceFd));
     return new VfioFunction({ address: parsed, log, deviceFd, memory, undo });
   } catch (error) {

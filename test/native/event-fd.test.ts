@@ -179,6 +179,10 @@ describe('EventFd', () => {
     expect({ status, signal, stdout }).toEqual({ status: code, signal: null, stdout: '4096\n' });
   });
 
+  it('leaves no file open in a worker that ends without closing', () => {
+    expect(runFixture('worker-files.ts')).toEqual({ status: 0, signal: null, stdout: '0\n', stderr: '' });
+  });
+
   it('works in workers, and lets them end while polls are open', () => {
     const { status, signal, stdout, stderr } = runFixture('worker-rounds.ts');
     expect({ status, signal, stdout, stderr }).toEqual({

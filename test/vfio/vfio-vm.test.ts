@@ -14,6 +14,7 @@ const SCENARIOS = [
   'permission',
   'memlock',
   'killed',
+  'terminated',
   'interruptsOff',
   'rounds',
 ];
@@ -156,5 +157,12 @@ describeVm('VFIO in a guest', () => {
 
   it('opens a card whose user was killed', () => {
     expect(results.killed).toMatchObject({ death: { stdout: '' }, result: { status: 15, used: 1 } });
+  });
+
+  it('opens a card in a process of which a worker was terminated with the card open', () => {
+    expect(results.terminated).toMatchObject({
+      during: { code: 'VFIO_DEVICE_BUSY' },
+      result: { status: 15, used: 1 },
+    });
   });
 });

@@ -3,9 +3,11 @@
  * line of JSON. Cards: 10.0 alone in its group, 11.0 in one group with 11.1, which the kernel drives.
  */
 import { spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { chownSync, readFileSync, readdirSync, readlinkSync } from 'node:fs';
 import { basename } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { parentPort, Worker } from 'node:worker_threads';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { VirtioNetError } from '../../../src/errors.js';
 import { SILENT } from '../../../src/log.js';
@@ -251,6 +253,23 @@ function die(): void {
   process.kill(process.pid, 'SIGKILL');
 }
 
+/** So does a worker that is terminated with the device open, while the process goes on. */
+async function terminated(): Promise<unknown> {
+  const worker = new Worker(PROGRAM, { argv: ['stay'], stdout: true });
+  await once(worker, 'message');
+  const during = attempt(() => open());
+  await worker.terminate();
+  return { during, result: await useOnce() };
+}
+
+function stay(): void {
+  const card = open();
+  card.enable();
+  card.memory.allocate(1 << 16);
+  card.enableMsix([() => undefined]);
+  parentPort?.postMessage('open');
+}
+
 /** Interrupts that are taken down while they arrive: no handler may run afterwards. */
 async function interruptsOff(): Promise<unknown> {
   let late = 0;
@@ -292,10 +311,12 @@ const SCENARIOS: Partial<Record<string, () => unknown>> = {
   permission,
   memlock,
   killed,
+  terminated,
   interruptsOff,
   'open-only': () => attempt(() => open().close()),
   'allocate-only': allocateOnly,
   die,
+  stay,
 };
 
 const [, , ...names] = process.argv;
