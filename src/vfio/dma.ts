@@ -17,6 +17,8 @@ export class VfioMemory implements DmaMemory {
   readonly #page: number;
   readonly #regions = new Set<VfioRegion>();
   #closed = false;
+  /** Once the container may be closed: its file descriptor is nothing to us any more, its mappings are gone. */
+  #detached = false;
 
   /** @param page - the granularity of regions: the larger of the system's page and the IOMMU's, in bytes */
   constructor(containerFd: number, iovas: IovaAllocator, page: number) {
@@ -48,10 +50,17 @@ export class VfioMemory implements DmaMemory {
     }
   }
 
-  /** Frees what is still allocated; nothing can be allocated any more. */
+  /**
+   * Frees what is still allocated; nothing can be allocated any more. The container is to be closed next, which
+   * takes what could not be unmapped from the device; that can be freed afterwards.
+   */
   close(): void {
     this.#closed = true;
-    forEachOf([...this.#regions], (region) => region.free());
+    try {
+      forEachOf([...this.#regions], (region) => region.free());
+    } finally {
+      this.#detached = true;
+    }
   }
 
   #map(iova: number, size: number): VfioRegion {
@@ -64,6 +73,7 @@ export class VfioMemory implements DmaMemory {
     }
     const region = new VfioRegion(memory, iova, {
       unmap: () => {
+        if (this.#detached) return;
         vfioCall('VFIO_IOMMU_UNMAP_DMA', shim().vfio_unmap_dma(this.#containerFd, iova, memory.size));
       },
       giveBack: () => {

@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { VirtioNetError } from '../../src/errors.js';
 import { SILENT } from '../../src/log.js';
+import { shim } from '../../src/native/shim.js';
 import { openPciTransport } from '../../src/transport/open-pci.js';
 import { STATUS, type Transport } from '../../src/transport/transport.js';
 import { openVfioFunction } from '../../src/vfio/index.js';
@@ -99,7 +100,7 @@ function use(transport: Transport): void {
 }
 
 /** What must be the same after each life. */
-function holdings(kernel: FakeKernel): object {
+function holdings(kernel: FakeKernel): Record<string, number> {
   const maps = readFileSync('/proc/self/maps', 'utf8').split('\n');
   return {
     files: openFileCount(),
@@ -131,5 +132,21 @@ describe('a call of the shim that fails', () => {
       expect(CODES, label).toEqual(expect.arrayContaining(codes));
       if (codes.length === 0 && number < lastOfTransport) expect(DISPENSABLE, label).toContain(name);
     }
+  });
+
+  it('leaves no memory behind that was never unmapped, and touches no closed container for it', async () => {
+    const kernel = makeKernel();
+    const before = holdings(kernel);
+    const unmap = vi.spyOn(shim(), 'vfio_unmap_dma').mockReturnValue(-5);
+    const transport = await open({ errors: {}, restored: 0 });
+    const region = transport.memory.allocate(4096);
+    expect(() => region.free()).toThrow(expect.objectContaining({ code: 'VFIO_CALL_FAILED', errno: 5 }));
+    expect(region.buffer.byteLength).toBe(4096);
+    await transport.close();
+    const calls = unmap.mock.calls.length;
+    region.free();
+    expect(unmap).toHaveBeenCalledTimes(calls);
+    expect(transport.memory.allocatedBytes).toBe(0);
+    expect(holdings(kernel)).toEqual(before);
   });
 });
