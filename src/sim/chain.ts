@@ -34,6 +34,8 @@ export function segmentAt(
 export interface Chain {
   /** What the driver gets back as the id of the used buffer. */
   readonly id: number;
+  /** What messages call it, by its head or its buffer id. */
+  readonly name: string;
   /** The entries of the ring that the buffer occupies. */
   readonly entries: readonly number[];
   /** A copy of all that the device may read, in order: the device works on this. */
@@ -42,7 +44,7 @@ export interface Chain {
   readonly writableSegments: readonly Segment[];
   /** How many bytes the device may write. */
   readonly writableLength: number;
-  /** The descriptors, for the isolation check: those in the ring and those in an indirect table. */
+  /** The descriptors that the driver must leave alone for as long as the device owns the buffer. */
   readonly descriptors: readonly Segment[];
 }
 

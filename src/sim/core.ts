@@ -4,10 +4,10 @@ import type { Logger } from '../log.js';
 import { STATUS, type QueueLayout } from '../transport/transport.js';
 import type { ConfigSpace } from './config-space.js';
 import type { DeviceQueue } from './device-queue.js';
-import { canWorkWith, forbiddenChoice, hasFeature } from './features.js';
+import { canWorkWith, forbiddenChoice } from './features.js';
 import type { Interrupts } from './interrupts.js';
 import { hex, type SimulatedMemory, type SimulatedRegion } from './memory.js';
-import { SplitQueue } from './split-queue.js';
+import { largestQueue, openQueue } from './queue-format.js';
 import type { Counters } from './statistics.js';
 import { DriverViolation } from './violation.js';
 
@@ -75,6 +75,12 @@ export class DeviceCore {
   /** Whether a driver is at work and the device works for it. */
   get isLive(): boolean {
     return (this.#status & (STATUS.DRIVER_OK | STATUS.DEVICE_NEEDS_RESET)) === STATUS.DRIVER_OK;
+  }
+
+  /** The size that a queue may have at most, in the ring format that is chosen by now (VIRTIO 1.3, 4.1.4.3.1). */
+  get maxQueueSize(): number {
+    const chosen = this.#has(STATUS.FEATURES_OK) ? this.#driverFeatures : 0n;
+    return largestQueue(this.options.queueSize, chosen);
   }
 
   writeStatus(value: number): void {
@@ -220,16 +226,10 @@ export class DeviceCore {
   }
 
   #enable(index: number, layout: QueueLayout): void {
-    const { queueSize, isolation } = this.options;
-    const { size } = layout;
-    if (!isPowerOfTwo(size)) throw new DriverViolation(`a size of ${size} is not a power of two`);
-    if (size > queueSize)
-      throw new DriverViolation(`a size of ${size} is more than the ${queueSize} allowed`);
-    const queue = new SplitQueue(this.parts.memory, layout, {
-      eventIdx: hasFeature(this.#driverFeatures, 'VIRTIO_F_RING_EVENT_IDX'),
-      indirect: hasFeature(this.#driverFeatures, 'VIRTIO_F_RING_INDIRECT_DESC'),
-      isolation,
-    });
+    const { maxQueueSize, parts } = this;
+    if (layout.size > maxQueueSize)
+      throw new DriverViolation(`a size of ${layout.size} is more than the ${maxQueueSize} allowed`);
+    const queue = openQueue(parts.memory, layout, this.#driverFeatures, this.options.isolation);
     this.#queues[index] = queue;
     this.#function?.queueEnabled(index, queue, this.#driverFeatures);
     this.parts.interrupts.mapQueue(index);
@@ -257,9 +257,4 @@ export class DeviceCore {
       throw new DriverViolation(`queue ${index}: ${what}: the device must be reset first`);
     });
   }
-}
-
-/** Whether it is a size that a split virtqueue can have (VIRTIO 1.3, 2.7). */
-export function isPowerOfTwo(size: number): boolean {
-  return Number.isInteger(size) && size > 0 && size <= 32_768 && (size & (size - 1)) === 0;
 }

@@ -2,6 +2,16 @@
 import type { Chain } from './chain.js';
 import type { SimulatedRegion } from './memory.js';
 
+/** How a queue is to work. */
+export interface QueueOptions {
+  /** Whether VIRTIO_F_RING_EVENT_IDX was negotiated. */
+  readonly eventIdx: boolean;
+  /** Whether VIRTIO_F_RING_INDIRECT_DESC was negotiated. */
+  readonly indirect: boolean;
+  /** Whether to check that the driver leaves alone what the device owns. */
+  readonly isolation: boolean;
+}
+
 /** What became of the interrupt for the buffers that were returned. */
 export type InterruptWish =
   /** There was nothing to tell. */

@@ -5,12 +5,13 @@ import type { DmaMemory } from '../memory/dma.js';
 import { parseMac } from '../packet/index.js';
 import type { Transport } from '../transport/transport.js';
 import { ConfigSpace } from './config-space.js';
-import { DeviceCore, isPowerOfTwo } from './core.js';
+import { DeviceCore } from './core.js';
 import { featureBits, type SimulatedFeature } from './features.js';
 import { createEchoHost, type NetworkHost } from './host.js';
 import { Interrupts } from './interrupts.js';
 import { SimulatedMemory } from './memory.js';
 import { NetCard, type TransmitListener } from './net-card.js';
+import { queueSizeProblem } from './queue-format.js';
 import { noCounts, type SimulatedStatistics } from './statistics.js';
 import { SimulatedTransport } from './transport.js';
 
@@ -26,13 +27,17 @@ export interface SimulatedDeviceOptions {
   /**
    * The features that the device offers, by name or as bits. If it is left out: VIRTIO_F_VERSION_1,
    * VIRTIO_F_ACCESS_PLATFORM, VIRTIO_F_RING_EVENT_IDX, VIRTIO_F_RING_INDIRECT_DESC, VIRTIO_NET_F_MAC,
-   * VIRTIO_NET_F_STATUS and VIRTIO_NET_F_MTU. VIRTIO_NET_F_MRG_RXBUF can be had on request. Bits that it does
-   * not implement may be offered, but it refuses FEATURES_OK to a driver that accepts one.
+   * VIRTIO_NET_F_STATUS and VIRTIO_NET_F_MTU. On request there are VIRTIO_F_RING_PACKED, for packed virtqueues
+   * in place of split ones, and VIRTIO_NET_F_MRG_RXBUF. Bits that it does not implement may be offered, but it
+   * refuses FEATURES_OK to a driver that accepts one.
    */
   readonly features?: bigint | readonly SimulatedFeature[];
   /** A last word on the features that a driver chose, so that a refusal can be tested. */
   readonly acceptFeatures?: (features: bigint) => boolean;
-  /** The largest size of each queue, a power of two up to 32768; 256 if it is left out. */
+  /**
+   * The largest size of each queue, up to 32768; 256 if it is left out. It must be a power of two, unless
+   * VIRTIO_F_RING_PACKED is offered: then a driver that does not accept that is told the next lower power of two.
+   */
   readonly queueSize?: number;
   /** Whether the link is up at first; true if it is left out. */
   readonly linkUp?: boolean;
@@ -183,7 +188,7 @@ function createCore(options: SimulatedDeviceOptions, offered: bigint, config: Co
     offered,
     acceptFeatures: options.acceptFeatures ?? (() => true),
     queueCount: QUEUE_COUNT,
-    queueSize: checkedQueueSize(options.queueSize ?? 256),
+    queueSize: checkedQueueSize(options.queueSize ?? 256, offered),
     isolation: options.isolation ?? false,
     logger: options.logger ?? SILENT,
   };
@@ -202,9 +207,10 @@ function checkedMtu(mtu: number): number {
   return checkedNumber('mtu', mtu, 68, 65_535);
 }
 
-function checkedQueueSize(size: number): number {
-  if (isPowerOfTwo(size)) return size;
-  throw new UsageError('OPTION_INVALID', `queueSize is ${size}, not a power of two from 1 to 32768`);
+function checkedQueueSize(size: number, offered: bigint): number {
+  const problem = queueSizeProblem(size, offered);
+  if (problem === undefined) return size;
+  throw new UsageError('OPTION_INVALID', `queueSize is ${size}, which ${problem}`);
 }
 
 function checkedNumber(name: string, value: number, min: number, max: number): number {

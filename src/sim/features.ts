@@ -11,6 +11,7 @@ export const SIMULATED_FEATURES = {
   VIRTIO_F_RING_EVENT_IDX: 29,
   VIRTIO_F_VERSION_1: 32,
   VIRTIO_F_ACCESS_PLATFORM: 33,
+  VIRTIO_F_RING_PACKED: 34,
 } as const;
 
 export type SimulatedFeature = keyof typeof SIMULATED_FEATURES;

@@ -9,10 +9,26 @@ import type { Chain, Segment } from './chain.js';
 import { hex } from './memory.js';
 import { DriverViolation } from './violation.js';
 
-interface Snapshot {
-  readonly what: string;
-  readonly segment: Segment;
-  readonly copy: Uint8Array;
+/** A copy of a piece of memory that the device owns. */
+export class Snapshot {
+  readonly #what: string;
+  readonly #segment: Segment;
+  readonly #copy: Uint8Array;
+
+  constructor(what: string, segment: Segment) {
+    this.#what = what;
+    this.#segment = segment;
+    this.#copy = segment.bytes.slice();
+  }
+
+  /** @throws DriverViolation if the driver altered it */
+  verify(): void {
+    const { bytes, address } = this.#segment;
+    const at = bytes.length === this.#copy.length ? firstDifference(bytes, this.#copy) : 0;
+    if (at === undefined) return;
+    const where = `byte ${at} of ${this.#what} at ${hex(address)}`;
+    throw new DriverViolation(`the driver altered ${where} while the device owned it`);
+  }
 }
 
 /** The copies of one buffer. */
@@ -21,20 +37,15 @@ export class Isolation {
 
   constructor(chain: Chain) {
     this.#snapshots = [
-      ...chain.descriptors.map((segment) => snapshotOf('a descriptor', segment)),
-      ...chain.readableSegments.map((segment) => snapshotOf('a device-readable buffer', segment)),
-      ...chain.writableSegments.map((segment) => snapshotOf('a device-writable buffer', segment)),
+      ...chain.descriptors.map((segment) => new Snapshot('a descriptor', segment)),
+      ...chain.readableSegments.map((segment) => new Snapshot('a device-readable buffer', segment)),
+      ...chain.writableSegments.map((segment) => new Snapshot('a device-writable buffer', segment)),
     ];
   }
 
   /** @throws DriverViolation if the driver altered what the device owned */
   verify(): void {
-    for (const { what, segment, copy } of this.#snapshots) {
-      const at = segment.bytes.length === copy.length ? firstDifference(segment.bytes, copy) : 0;
-      if (at === undefined) continue;
-      const where = `byte ${at} of ${what} at ${hex(segment.address)}`;
-      throw new DriverViolation(`the driver altered ${where} while the device owned it`);
-    }
+    for (const snapshot of this.#snapshots) snapshot.verify();
   }
 }
 
@@ -42,8 +53,4 @@ export class Isolation {
 export function firstDifference(left: Uint8Array, right: Uint8Array): number | undefined {
   for (let at = 0; at < left.length; at++) if (left[at] !== right[at]) return at;
   return undefined;
-}
-
-function snapshotOf(what: string, segment: Segment): Snapshot {
-  return { what, segment, copy: segment.bytes.slice() };
 }

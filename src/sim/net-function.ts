@@ -53,13 +53,11 @@ export class Transmitter {
 
   #frameOf(chain: Chain): Uint8Array {
     if (chain.writableLength > 0) {
-      throw new DriverViolation(`the transmit buffer of descriptor ${chain.id} has a device-writable part`);
+      throw new DriverViolation(`the transmit buffer of ${chain.name} has a device-writable part`);
     }
     if (chain.readable.length < NET_HEADER_LENGTH + ETHERNET_HEADER) {
       const has = `${chain.readable.length} bytes`;
-      throw new DriverViolation(
-        `the transmit buffer of descriptor ${chain.id} has ${has}: too few for both headers`,
-      );
+      throw new DriverViolation(`the transmit buffer of ${chain.name} has ${has}: too few for both headers`);
     }
     checkHeader(chain);
     const frame = chain.readable.subarray(NET_HEADER_LENGTH);
@@ -70,14 +68,12 @@ export class Transmitter {
 }
 
 /** VIRTIO 1.3, 5.1.6.2.1: no offload is negotiated. */
-function checkHeader({ id, readable }: Chain): void {
+function checkHeader({ name: chain, readable }: Chain): void {
   const numBuffers = readable[NUM_BUFFERS] | (readable[NUM_BUFFERS + 1] << 8);
   const fields = { flags: readable[FLAGS], gso_type: readable[GSO_TYPE], num_buffers: numBuffers };
   for (const [name, value] of Object.entries(fields)) {
     if (value === 0) continue;
-    throw new DriverViolation(
-      `${name} is ${value} in the header of transmit descriptor ${id}, but must be 0`,
-    );
+    throw new DriverViolation(`${name} is ${value} in the header of transmit ${chain}, but must be 0`);
   }
 }
 
@@ -137,13 +133,11 @@ export class Receiver {
 
 function checkedReceiveBuffer(chain: Chain): Chain {
   if (chain.readable.length > 0) {
-    throw new DriverViolation(`the receive buffer of descriptor ${chain.id} has a device-readable part`);
+    throw new DriverViolation(`the receive buffer of ${chain.name} has a device-readable part`);
   }
   if (chain.writableLength >= NET_HEADER_LENGTH) return chain;
   const has = `${chain.writableLength} bytes`;
-  throw new DriverViolation(
-    `the receive buffer of descriptor ${chain.id} has ${has}: too few for the header`,
-  );
+  throw new DriverViolation(`the receive buffer of ${chain.name} has ${has}: too few for the header`);
 }
 
 /** The frame with its header (VIRTIO 1.3, 5.1.6.4). */

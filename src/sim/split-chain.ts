@@ -1,44 +1,15 @@
 /** Following the descriptor chains of a split virtqueue (VIRTIO 1.3, 2.7.5). */
-import { gather, segmentAt, totalLength, type Chain, type Segment } from './chain.js';
-import { hex, type SimulatedMemory } from './memory.js';
+import { ChainBuilder, nameInTable, type ChainContext } from './chain-builder.js';
+import type { Chain, Segment } from './chain.js';
+import { DESCRIPTOR_LENGTH, FLAG_INDIRECT, FLAG_NEXT, descriptorAt, type Descriptor } from './descriptor.js';
 import { DriverViolation } from './violation.js';
-
-/** Length of a descriptor in bytes. */
-export const DESCRIPTOR_LENGTH = 16;
-
-const FLAG_NEXT = 1;
-const FLAG_WRITE = 2;
-const FLAG_INDIRECT = 4;
-
-const LONGEST_BUFFER = 2 ** 32;
-
-/** What the chains of a queue are read with. */
-export interface ChainContext {
-  readonly memory: SimulatedMemory;
-  /** The descriptor table of the ring. */
-  readonly table: Segment;
-  /** Number of entries of the ring. */
-  readonly size: number;
-  /** Whether VIRTIO_F_RING_INDIRECT_DESC was negotiated. */
-  readonly indirect: boolean;
-}
-
-interface Descriptor {
-  readonly index: number;
-  readonly segment: Segment;
-  readonly lo: number;
-  readonly hi: number;
-  readonly length: number;
-  readonly flags: number;
-  readonly next: number;
-}
 
 /**
  * Reads the chain that starts at a descriptor.
  *
  * @throws DriverViolation
  */
-export function readChain(context: ChainContext, head: number): Chain {
+export function readSplitChain(context: ChainContext, head: number): Chain {
   const reader = new ChainReader(context);
   reader.read(head);
   return reader.finish(head);
@@ -46,14 +17,14 @@ export function readChain(context: ChainContext, head: number): Chain {
 
 class ChainReader {
   readonly #context: ChainContext;
+  readonly #builder: ChainBuilder;
   readonly #entries: number[] = [];
   readonly #descriptors: Segment[] = [];
-  readonly #readable: Segment[] = [];
-  readonly #writable: Segment[] = [];
   #table: Segment;
 
   constructor(context: ChainContext) {
     this.#context = context;
+    this.#builder = new ChainBuilder(context);
     this.#table = context.table;
   }
 
@@ -63,84 +34,50 @@ class ChainReader {
 
   read(head: number): void {
     let next: number | undefined = head;
-    while (next !== undefined) next = this.#follow(this.#descriptorAt(next));
+    while (next !== undefined) next = this.#follow(next, this.#descriptorAt(next));
   }
 
   finish(id: number): Chain {
-    const length = totalLength(this.#readable) + totalLength(this.#writable);
-    if (length > LONGEST_BUFFER)
-      throw new DriverViolation(`the chain of descriptor ${id} has ${length} bytes`);
-    return {
-      id,
-      entries: this.#entries,
-      readable: gather(this.#readable),
-      readableSegments: this.#readable,
-      writableSegments: this.#writable,
-      writableLength: totalLength(this.#writable),
-      descriptors: this.#descriptors,
-    };
+    const name = `descriptor ${id}`;
+    return this.#builder.finish({ id, name, entries: this.#entries, descriptors: this.#descriptors });
   }
 
   /** Takes the descriptor in and says which comes next. */
-  #follow(descriptor: Descriptor): number | undefined {
+  #follow(index: number, descriptor: Descriptor): number | undefined {
+    const [flags, next] = descriptor.words;
     this.#descriptors.push(descriptor.segment);
-    if (!this.#inIndirectTable) this.#entries.push(descriptor.index);
-    if ((descriptor.flags & FLAG_INDIRECT) !== 0) {
-      this.#enterIndirectTable(descriptor);
+    if (!this.#inIndirectTable) this.#entries.push(index);
+    if ((flags & FLAG_INDIRECT) !== 0) {
+      this.#enterIndirectTable(this.#nameOf(index), descriptor, flags);
       return 0;
     }
-    this.#addSegment(descriptor);
-    return (descriptor.flags & FLAG_NEXT) === 0 ? undefined : descriptor.next;
+    this.#add(this.#nameOf(index), descriptor, flags);
+    return (flags & FLAG_NEXT) === 0 ? undefined : next;
   }
 
   #descriptorAt(index: number): Descriptor {
     const count = this.#table.length / DESCRIPTOR_LENGTH;
-    const name = this.#nameOf(index);
-    if (index >= count) throw new DriverViolation(`${name} is beyond the table of ${count} entries`);
-    const start = index * DESCRIPTOR_LENGTH;
-    const bytes = this.#table.bytes.subarray(start, start + DESCRIPTOR_LENGTH);
-    const view = new DataView(bytes.buffer, bytes.byteOffset, DESCRIPTOR_LENGTH);
-    return {
-      index,
-      segment: { ...this.#table, address: this.#table.address + start, length: DESCRIPTOR_LENGTH, bytes },
-      lo: view.getUint32(0, true),
-      hi: view.getUint32(4, true),
-      length: view.getUint32(8, true),
-      flags: view.getUint16(12, true),
-      next: view.getUint16(14, true),
-    };
+    if (index < count) return descriptorAt(this.#table, index);
+    throw new DriverViolation(`${this.#nameOf(index)} is beyond the table of ${count} entries`);
   }
 
-  #addSegment({ index, lo, hi, length, flags }: Descriptor): void {
-    const name = this.#nameOf(index);
-    if (this.#readable.length + this.#writable.length === this.#context.size) {
-      const loop = `has more than ${this.#context.size} elements, or is a loop`;
-      throw new DriverViolation(`the descriptor chain through ${name} ${loop}`);
+  #add(name: string, descriptor: Descriptor, flags: number): void {
+    const { size } = this.#context;
+    if (this.#builder.count === size) {
+      throw new DriverViolation(
+        `the descriptor chain through ${name} has more than ${size} elements, or is a loop`,
+      );
     }
-    if (length === 0) throw new DriverViolation(`${name} describes a buffer of 0 bytes`);
-    const writable = (flags & FLAG_WRITE) !== 0;
-    if (!writable && this.#writable.length > 0) {
-      throw new DriverViolation(`${name} is device-readable but comes after a device-writable one`);
-    }
-    const segment = segmentAt(this.#context.memory, `the buffer of ${name}`, { lo, hi }, length);
-    (writable ? this.#writable : this.#readable).push(segment);
+    this.#builder.add(name, descriptor, flags);
   }
 
-  #enterIndirectTable({ index, lo, hi, length, flags }: Descriptor): void {
-    const name = this.#nameOf(index);
-    if (!this.#context.indirect) {
-      throw new DriverViolation(`${name} is indirect, but VIRTIO_F_RING_INDIRECT_DESC was not negotiated`);
-    }
+  #enterIndirectTable(name: string, descriptor: Descriptor, flags: number): void {
+    this.#builder.checkIndirect(name);
     if (this.#inIndirectTable) throw new DriverViolation(`${name} is indirect within an indirect table`);
-    if ((flags & FLAG_NEXT) !== 0) throw new DriverViolation(`${name} has both INDIRECT and NEXT set`);
-    if (length === 0 || length % DESCRIPTOR_LENGTH !== 0) {
-      throw new DriverViolation(`${name} has an indirect table of ${length} bytes, not a multiple of 16`);
-    }
-    this.#table = segmentAt(this.#context.memory, `the indirect table of ${name}`, { lo, hi }, length);
+    this.#table = this.#builder.indirectTable(name, descriptor, flags);
   }
 
   #nameOf(index: number): string {
-    const where = this.#inIndirectTable ? ` of the indirect table at ${hex(this.#table.address)}` : '';
-    return `descriptor ${index}${where}`;
+    return this.#inIndirectTable ? nameInTable(index, this.#table) : `descriptor ${index}`;
   }
 }

@@ -49,8 +49,8 @@ export class SimulatedTransport implements Transport {
   }
 
   maxQueueSize(queue: number): number {
-    const { queueCount, queueSize } = this.#open().options;
-    return queue >= 0 && queue < queueCount ? queueSize : 0;
+    const { options, maxQueueSize } = this.#open();
+    return queue >= 0 && queue < options.queueCount ? maxQueueSize : 0;
   }
 
   enableQueue(queue: number, layout: QueueLayout): void {

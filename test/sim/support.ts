@@ -17,35 +17,21 @@ export interface Entry {
   readonly next?: number;
 }
 
-/** One split virtqueue, with a buffer for each descriptor. */
-export class Ring {
+/** The memory of a virtqueue, with a buffer for each descriptor. */
+export abstract class RingMemory {
   readonly size: number;
   readonly rings: DmaRegion;
   readonly buffers: DmaRegion;
-  readonly layout: QueueLayout;
+  abstract readonly layout: QueueLayout;
   readonly #transport: Transport;
   readonly #queue: number;
-  readonly #view: DataView;
-  readonly #avail: number;
-  readonly #used: number;
-  #availIndex = 0;
-  #seenUsed = 0;
 
-  constructor(transport: Transport, queue: number, size: number) {
+  constructor(transport: Transport, queue: number, size: number, ringLength: number) {
     this.#transport = transport;
     this.#queue = queue;
     this.size = size;
-    this.#avail = 16 * size;
-    this.#used = Math.ceil((this.#avail + 6 + 2 * size) / 4) * 4;
-    this.rings = transport.memory.allocate(this.#used + 6 + 8 * size);
+    this.rings = transport.memory.allocate(ringLength);
     this.buffers = transport.memory.allocate(SLOT * size);
-    this.#view = new DataView(this.rings.buffer);
-    this.layout = {
-      size,
-      descriptorArea: this.rings.addressOf(0),
-      driverArea: this.rings.addressOf(this.#avail),
-      deviceArea: this.rings.addressOf(this.#used),
-    };
   }
 
   /** The buffer of a descriptor. */
@@ -55,6 +41,52 @@ export class Ring {
 
   addressOfSlot(index: number): number {
     return this.buffers.addressOf(SLOT * index).lo;
+  }
+
+  /** Puts a frame behind an empty header into a buffer; says where it lies. */
+  fill(index: number, frame: Uint8Array): Entry {
+    this.slot(index).fill(0, 0, HEADER);
+    this.slot(index).set(frame, HEADER);
+    return { address: this.addressOfSlot(index), length: HEADER + frame.length };
+  }
+
+  /** A buffer for receiving. */
+  empty(index: number): Entry {
+    return { address: this.addressOfSlot(index), length: SLOT, flags: WRITE };
+  }
+
+  notify(): void {
+    this.#transport.notify(this.#queue);
+  }
+
+  free(): void {
+    this.rings.free();
+    this.buffers.free();
+  }
+}
+
+/** One split virtqueue. */
+export class Ring extends RingMemory {
+  readonly layout: QueueLayout;
+  readonly #view: DataView;
+  readonly #avail: number;
+  readonly #used: number;
+  #availIndex = 0;
+  #seenUsed = 0;
+
+  constructor(transport: Transport, queue: number, size: number) {
+    const avail = 16 * size;
+    const used = Math.ceil((avail + 6 + 2 * size) / 4) * 4;
+    super(transport, queue, size, used + 6 + 8 * size);
+    this.#avail = avail;
+    this.#used = used;
+    this.#view = new DataView(this.rings.buffer);
+    this.layout = {
+      size,
+      descriptorArea: this.rings.addressOf(0),
+      driverArea: this.rings.addressOf(avail),
+      deviceArea: this.rings.addressOf(used),
+    };
   }
 
   describe(index: number, entry: Entry): void {
@@ -109,23 +141,15 @@ export class Ring {
     return elements;
   }
 
-  notify(): void {
-    this.#transport.notify(this.#queue);
-  }
-
   /** Makes the buffers of these descriptors available for receiving, without a notification. */
   post(...indexes: number[]): void {
-    for (const index of indexes) {
-      this.describe(index, { address: this.addressOfSlot(index), length: SLOT, flags: WRITE });
-    }
+    for (const index of indexes) this.describe(index, this.empty(index));
     this.offer(...indexes);
   }
 
   /** Puts a frame behind an empty header into the buffer of a descriptor and makes it available. */
   put(index: number, frame: Uint8Array): void {
-    this.slot(index).fill(0, 0, HEADER);
-    this.slot(index).set(frame, HEADER);
-    this.describe(index, { address: this.addressOfSlot(index), length: HEADER + frame.length });
+    this.describe(index, this.fill(index, frame));
     this.offer(index);
   }
 
@@ -140,11 +164,6 @@ export class Ring {
       frame: this.slot(id).slice(HEADER, length),
       numBuffers: this.slot(id)[10] | (this.slot(id)[11] << 8),
     }));
-  }
-
-  free(): void {
-    this.rings.free();
-    this.buffers.free();
   }
 }
 
@@ -176,10 +195,10 @@ export interface BringUp {
   readonly handlers?: InterruptHandlers;
 }
 
-export interface Running {
+export interface Running<RingKind = Ring> {
   readonly transport: Transport;
-  readonly rx: Ring;
-  readonly tx: Ring;
+  readonly rx: RingKind;
+  readonly tx: RingKind;
 }
 
 export function negotiate(transport: Transport, features: bigint): void {
@@ -190,13 +209,24 @@ export function negotiate(transport: Transport, features: bigint): void {
   transport.writeStatus(ACKNOWLEDGE | DRIVER | FEATURES_OK);
 }
 
-/** Initialises the device as 3.1.1 asks for, with both queues enabled and empty. */
+/** Initialises the device as 3.1.1 asks for, with both queues split, enabled and empty. */
 export function bringUp(device: SimulatedDevice, options: BringUp = {}): Running {
+  return initialise(device, PLAIN, options, Ring);
+}
+
+type RingClass<RingKind> = new (transport: Transport, queue: number, size: number) => RingKind;
+
+export function initialise<RingKind extends RingMemory>(
+  device: SimulatedDevice,
+  defaultFeatures: bigint,
+  options: BringUp,
+  ringClass: RingClass<RingKind>,
+): Running<RingKind> {
   const { transport } = device;
-  negotiate(transport, options.features ?? PLAIN);
+  negotiate(transport, options.features ?? defaultFeatures);
   if (options.handlers !== undefined) transport.enableInterrupts(2, options.handlers);
-  const rx = new Ring(transport, RX, options.size ?? 8);
-  const tx = new Ring(transport, TX, options.size ?? 8);
+  const rx = new ringClass(transport, RX, options.size ?? 8);
+  const tx = new ringClass(transport, TX, options.size ?? 8);
   transport.enableQueue(RX, rx.layout);
   transport.enableQueue(TX, tx.layout);
   transport.writeStatus(ACKNOWLEDGE | DRIVER | FEATURES_OK | DRIVER_OK);

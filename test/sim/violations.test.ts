@@ -172,7 +172,7 @@ describe('a queue is not taken', () => {
   it.each([0, 3, 6, -8, 1.5])('with a size of %d', (size) => {
     expectViolation(
       enable(() => ({ size })),
-      /^queue 0: a size of .* is not a power of two$/,
+      /^queue 0: a size of .* is not a power of two from 1 to 32768$/,
     );
   });
 
