@@ -137,6 +137,7 @@ export class NetDevice extends EventEmitter<NetDeviceEvents> {
    *   Nothing is left behind then: the device has the driver that it had.
    */
   static async open(target: string | Transport, options: NetDeviceOptions = {}): Promise<NetDevice> {
+    checkTarget(target);
     let transport = typeof target === 'string' ? undefined : target;
     try {
       const settings = checkOptions(options);
@@ -586,6 +587,15 @@ export class NetDevice extends EventEmitter<NetDeviceEvents> {
     if (this.currentState === 'closed') return new UsageError('DEVICE_CLOSED', `${this.address} is closed`);
     return this.failure ?? new UsageError('DEVICE_NOT_STARTED', `${this.address} is ${this.currentState}`);
   }
+}
+
+/** From JavaScript anything may come; a transport that can not be closed must not be opened. */
+function checkTarget(target: unknown): void {
+  if (typeof target === 'string') return;
+  if (typeof target === 'object' && target !== null && 'close' in target) return;
+  throw new UsageError('OPTION_INVALID', `${String(target)} is no device`, {
+    remedy: 'Give a PCI address such as 0000:00:10.0, or a transport.',
+  });
 }
 
 async function openAddress(address: string, settings: Settings, log: Logger): Promise<Transport> {

@@ -19,6 +19,9 @@ export type Owner = (typeof OWNER)[keyof typeof OWNER];
  */
 export const HEADROOM = 64;
 
+/** The frame of a packet whose memory is gone. */
+const NOTHING = new Uint8Array(0);
+
 /**
  * A buffer that the device can reach, and the frame in it. All of them are made with the pool; none is made
  * per packet.
@@ -43,6 +46,8 @@ export class PacketBuffer {
   owner: Owner = OWNER.POOL;
   /** @internal How many have it: 1, and one more for each `retain()`. */
   references = 0;
+  /** @internal How many of the references are those of an event or an iterator that lends the packet. */
+  lenders = 0;
   /** @internal Counts the times that the buffer came back to the pool, so that a lender sees whether it is still the same lease. */
   lease = 0;
   private readonly pool: PacketPool;
@@ -56,15 +61,18 @@ export class PacketBuffer {
     this.addressHi = addressHi;
   }
 
-  /** The frame, from the destination address on: a view, valid as long as the packet is yours. */
+  /**
+   * The frame, from the destination address on: a view, valid as long as the packet is yours. Empty once the device
+   * is closed.
+   */
   get frame(): Uint8Array {
-    if (this.bytes.length === 0) return this.bytes;
+    if (this.bytes.length === 0) return NOTHING;
     return this.bytes.subarray(this.start, this.start + this.length);
   }
 
   /** The longest frame that the buffer can hold at its present start. */
   get capacity(): number {
-    return this.bytes.length - this.start;
+    return Math.max(0, this.bytes.length - this.start);
   }
 
   /** A copy of the frame, valid for ever. */
@@ -114,6 +122,23 @@ export class PacketBuffer {
   /** Whether the packet has been with the user since the given lease. @internal */
   isLeasedAs(lease: number): boolean {
     return this.lease === lease && this.owner === OWNER.USER;
+  }
+
+  /** Lends the packet to one more. @internal */
+  lend(): this {
+    this.retain();
+    this.lenders += 1;
+    return this;
+  }
+
+  /**
+   * Takes the packet back from one to whom it was lent, unless it was transmitted meanwhile, or somebody to whom it was
+   * lent has released it already: each release ends one loan, and no loan but its own. @internal
+   */
+  endLoan(lease: number): void {
+    if (!this.isLeasedAs(lease)) return;
+    this.lenders -= 1;
+    if (this.references > this.lenders) this.release();
   }
 
   private checkOwned(done: string): void {

@@ -51,6 +51,7 @@ export class PacketPool {
     const packet = this.stack[this.top];
     packet.owner = OWNER.USER;
     packet.references = 1;
+    packet.lenders = 0;
     packet.start = HEADROOM;
     packet.length = 0;
     return packet;

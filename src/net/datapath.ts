@@ -49,6 +49,9 @@ export class Datapath {
       onTurnDone: () => this.onTurnDone(),
     });
     queues.pool.onAvailable = () => this.onBuffersAvailable();
+    // Nothing else takes sent buffers back while nothing is sent, and reception must not run dry for want of them.
+    // Those who wait for a buffer to send go first: the receive ring would take all that there are.
+    queues.receive.reclaim = () => (this.active ? this.sender.pump() : 0);
   }
 
   /** Why one of the queues is out of use, if one is. */

@@ -50,6 +50,7 @@ export class FrameDispatch {
   /** Lends a frame to all, then gives it back, unless one of them transmitted or released it. Never throws. */
   deliver(packet: PacketBuffer): void {
     const { lease } = packet;
+    packet.lenders = 1;
     this.isDelivering = true;
     const listened = guard(() => this.hooks.emit(packet)) ?? true;
     this.isDelivering = false;
@@ -58,7 +59,7 @@ export class FrameDispatch {
     for (const stream of this.streams) {
       if (!stream.push(packet)) this.drops.iteratorFull += 1;
     }
-    packet.release();
+    packet.endLoan(lease);
   }
 
   /** Ends all iterations. */

@@ -50,14 +50,14 @@ export class FrameStream implements AsyncIterableIterator<PacketBuffer> {
   push(packet: PacketBuffer): boolean {
     const waiter = this.waiters.shift();
     if (waiter !== undefined) {
-      waiter.resolve({ done: false, value: this.lend(packet.retain()) });
+      waiter.resolve({ done: false, value: this.remember(packet.lend()) });
       return true;
     }
     if (this.queue.length >= this.limit) {
       this.dropped += 1;
       return false;
     }
-    this.queue.push(packet.retain());
+    this.queue.push(packet.lend());
     return true;
   }
 
@@ -66,7 +66,7 @@ export class FrameStream implements AsyncIterableIterator<PacketBuffer> {
     const packet = this.queue.shift();
     // After `close()` a packet is empty, and there is nothing to give back.
     if (packet !== undefined && packet.bytes.length > 0)
-      return Promise.resolve({ done: false, value: this.lend(packet) });
+      return Promise.resolve({ done: false, value: this.remember(packet) });
     if (this.failure !== undefined) {
       const error = this.failure;
       this.failure = undefined;
@@ -109,7 +109,7 @@ export class FrameStream implements AsyncIterableIterator<PacketBuffer> {
     this.end();
   }
 
-  private lend(packet: PacketBuffer): PacketBuffer {
+  private remember(packet: PacketBuffer): PacketBuffer {
     this.lent.push(packet);
     this.leases.push(packet.lease);
     return packet;
@@ -118,13 +118,13 @@ export class FrameStream implements AsyncIterableIterator<PacketBuffer> {
   /** Takes back what was lent, unless it was transmitted or released meanwhile. */
   private takeBack(): void {
     for (let i = 0; i < this.lent.length; i += 1) {
-      if (this.lent[i].isLeasedAs(this.leases[i])) this.lent[i].release();
+      this.lent[i].endLoan(this.leases[i]);
     }
     this.lent.length = 0;
     this.leases.length = 0;
   }
 
   private dropQueue(): void {
-    for (const packet of this.queue.splice(0)) packet.release();
+    for (const packet of this.queue.splice(0)) packet.endLoan(packet.lease);
   }
 }

@@ -41,8 +41,6 @@ export class QueuePair {
     this.transmit = transmit;
     this.pool = pool;
     this.rings = [receive.ring, transmit.ring];
-    // Nothing else takes sent buffers back while nothing is sent, and reception must not run dry for want of them.
-    receive.reclaim = () => transmit.reclaim();
   }
 
   /**

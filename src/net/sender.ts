@@ -5,6 +5,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { UsageError } from '../errors.js';
 import { PacketBuffer } from '../memory/packet-buffer.js';
 import type { PacketPool } from '../memory/packet-pool.js';
+import { AbortWatch } from './abort-watch.js';
 import type { TransmitQueue } from './transmit-queue.js';
 
 /** Frames that are taken at once before the event loop gets a turn: a loop of sends must not starve reception. */
@@ -33,6 +34,7 @@ export class Sender {
   private readonly frames: WaitingFrame[] = [];
   private readonly flushes: WaitingFlush[] = [];
   private readonly single: PacketBuffer[] = [];
+  private readonly aborts = new AbortWatch();
   /** Whether `pump()` is under way: it does all the work that there is, so no second one is needed meanwhile. */
   isPumping = false;
   private sentSinceTurn = 0;
@@ -182,19 +184,20 @@ export class Sender {
     signal: AbortSignal | undefined,
     enqueue: (resolve: () => void, reject: (error: Error) => void) => () => void,
   ): Promise<void> {
-    let onAbort: (() => void) | undefined;
+    let unwatch: (() => void) | undefined;
     try {
       await new Promise<void>((resolve, reject) => {
         const dequeue = enqueue(resolve, reject);
-        onAbort = () => {
-          dequeue();
-          reject(signal?.reason as Error);
-        };
-        signal?.addEventListener('abort', onAbort, { once: true });
+        if (signal !== undefined) {
+          unwatch = this.aborts.add(signal, () => {
+            dequeue();
+            reject(signal.reason as Error);
+          });
+        }
         this.hooks.onWait();
       });
     } finally {
-      if (onAbort !== undefined) signal?.removeEventListener('abort', onAbort);
+      unwatch?.();
     }
   }
 }

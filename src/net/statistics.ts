@@ -61,6 +61,7 @@ export interface NetStatistics {
     readonly ringFull: number;
     readonly notifications: NotificationStatistics;
   };
+  /** Where there are fewer vectors than queues, an interrupt counts once for each that shares its vector. */
   readonly interrupts: {
     /** Those after which received frames were found. */
     readonly receive: number;

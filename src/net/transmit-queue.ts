@@ -78,9 +78,15 @@ export class TransmitQueue {
   /**
    * Checks whether a frame could be sent.
    *
-   * @throws UsageError FRAME_TOO_SHORT, FRAME_TOO_LONG
+   * @throws UsageError FRAME_TOO_SHORT, FRAME_TOO_LONG, OPTION_INVALID if it is no Uint8Array
    */
   checkFrame(frame: Uint8Array): void {
+    // By its tag, which is that of a Buffer and of an array from another realm too.
+    if (Object.prototype.toString.call(frame) !== '[object Uint8Array]') {
+      throw new UsageError('OPTION_INVALID', 'What is to be sent is no Uint8Array', {
+        remedy: 'Give the bytes as a Uint8Array or Buffer, or a packet of this device.',
+      });
+    }
     if (!this.hasSendableLength(frame, 0, frame.length)) throw this.lengthRefusal(frame.length);
   }
 

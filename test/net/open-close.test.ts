@@ -171,6 +171,10 @@ describe('open', () => {
     expectNothingLeft(sim);
   });
 
+  it.each([undefined, null, 5, {}])('refuses %s as a device', async (target: unknown) => {
+    await expect(NetDevice.open(target as string)).rejects.toThrow(withCode('OPTION_INVALID'));
+  });
+
   it('can be aborted', async () => {
     const sim = createSimulatedDevice();
     await expect(NetDevice.open(sim.transport, { signal: AbortSignal.abort() })).rejects.toThrow('aborted');
@@ -318,6 +322,8 @@ describe('start, stop and close', () => {
     await finish();
     expect(view.length).toBe(0);
     expect(packet.frame.length).toBe(0);
+    expect(packet.copy().length).toBe(0);
+    expect(packet.capacity).toBe(0);
     packet.release();
   });
 

@@ -100,6 +100,23 @@ describe('reception', () => {
     expect(device.statistics().pool.available).toBe(SMALL.poolSize - SMALL.queueSize);
   });
 
+  it('does not give a packet away that another iteration still has, when it is released twice', async () => {
+    const { sim, device } = await start(SMALL);
+    const [one, other] = [device.frames(), device.frames()];
+    const both = [one.next(), other.next()];
+    sim.inject(numberedFrame(1));
+    const [first, second] = await Promise.all(both);
+    first.value?.release();
+    await one.return();
+    const taken: PacketBuffer[] = [];
+    device.allocateBatch(taken, SMALL.poolSize);
+    expect(taken).not.toContain(second.value);
+    expect(second.value?.frame).toEqual(numberedFrame(1));
+    await other.return();
+    for (const packet of taken) packet.release();
+    expect(device.statistics().pool.available).toBe(SMALL.poolSize - SMALL.queueSize);
+  });
+
   it('ends with close(), and never with a packet that is empty', async () => {
     const { sim, device } = await start();
     const frames = device.frames();
@@ -167,6 +184,45 @@ describe('send()', () => {
     it.sim.holdTransmit(false);
     await Promise.all([waiting, first]);
     expect(it.sent.slice(8)).toEqual([8, 9]);
+  });
+
+  it('has the first claim to buffers that come back, before an empty receive ring', async () => {
+    const { sim, device } = await start({ queueSize: 4, poolSize: 9 });
+    sim.holdTransmit(true);
+    for (let n = 0; n < 4; n += 1) await device.send(numberedFrame(n));
+    const waiting = device.send(numberedFrame(4));
+    const held = [device.allocate()];
+    for (let n = 0; n < 4; n += 1) sim.inject(numberedFrame(n));
+    sim.holdTransmit(false);
+    const batch: PacketBuffer[] = [];
+    expect(device.receive(batch)).toBe(4);
+    await waiting;
+    for (const packet of [...held, ...batch]) packet.release();
+  });
+
+  it('waits many times for one signal without a warning', async () => {
+    const it = await start(SMALL);
+    const warnings: string[] = [];
+    const onWarning = ({ message }: Error): void => void warnings.push(message);
+    process.on('warning', onWarning);
+    await fillRing(it);
+    const controller = new AbortController();
+    const { signal } = controller;
+    const sends = Array.from({ length: 30 }, (_, n) => it.device.send(numberedFrame(n), { signal }));
+    const results = Promise.allSettled(sends);
+    controller.abort(new Error('enough'));
+    for (const result of await results) expect(result).toMatchObject({ reason: { message: 'enough' } });
+    await turns();
+    process.off('warning', onWarning);
+    expect(warnings).toEqual([]);
+    it.sim.holdTransmit(false);
+  });
+
+  it('refuses what is neither bytes nor a packet', async () => {
+    const { device } = await start();
+    for (const frame of ['x'.repeat(60), new ArrayBuffer(60), new Uint16Array(60), null])
+      await expect(device.send(frame as unknown as Uint8Array)).rejects.toThrow(withCode('OPTION_INVALID'));
+    await device.send(Buffer.from(numberedFrame(1)));
   });
 
   it('in a loop lets the event loop turn', async () => {
