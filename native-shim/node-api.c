@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What needs JavaScript values: a foreign-function call can not pass them. So the shim makes JavaScript
- * functions once for each environment (main thread, worker) and hands them over by way of the global object;
- * from then on JavaScript calls them like any other.
+ * functions once for each environment (main thread, worker) and hands them over by way of the constructor
+ * Function, which JavaScript finds through any function of koffi, also where it runs in a context with a global
+ * object of its own, as in Jest. From then on JavaScript calls them like any other.
  */
 #define _GNU_SOURCE
 #include "node-api.h"
@@ -36,15 +37,17 @@ static bool add_functions(napi_env env, napi_value object)
 
 int64_t vn_install(void *env, const char *name)
 {
-    napi_value global, object;
+    napi_value global, constructor, object;
 
     if (env == NULL || name == NULL)
         return -EINVAL;
     /* These came last into Node-API and libuv of those that are used; who has them has the others. */
     if (!napi_detach_arraybuffer || !uv_handle_set_data)
         return -ENOSYS;
-    if (napi_get_global(env, &global) != NAPI_OK || napi_create_object(env, &object) != NAPI_OK ||
-        !add_functions(env, object) || napi_set_named_property(env, global, name, object) != NAPI_OK)
+    if (napi_get_global(env, &global) != NAPI_OK ||
+        napi_get_named_property(env, global, "Function", &constructor) != NAPI_OK ||
+        napi_create_object(env, &object) != NAPI_OK || !add_functions(env, object) ||
+        napi_set_named_property(env, constructor, name, object) != NAPI_OK)
         return -EIO;
     return 0;
 }

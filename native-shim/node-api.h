@@ -39,6 +39,7 @@ WEAK int napi_get_and_clear_last_exception(napi_env, napi_value *result);
 WEAK int napi_get_boolean(napi_env, bool value, napi_value *result);
 WEAK int napi_get_cb_info(napi_env, napi_callback_info, size_t *argc, napi_value *argv, napi_value *self, void **data);
 WEAK int napi_get_global(napi_env, napi_value *result);
+WEAK int napi_get_named_property(napi_env, napi_value object, const char *name, napi_value *result);
 WEAK int napi_get_reference_value(napi_env, napi_ref, napi_value *result);
 WEAK int napi_get_uv_event_loop(napi_env, struct uv_loop_s **result);
 WEAK int napi_get_value_bool(napi_env, napi_value, bool *result);

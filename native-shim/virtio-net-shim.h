@@ -13,7 +13,7 @@
 #include <stdint.h>
 
 /* Raised whenever a function changes; src/native/shim.ts names the one it needs. */
-#define VN_ABI_VERSION 2
+#define VN_ABI_VERSION 3
 
 #define VN_API __attribute__((visibility("default")))
 
@@ -81,7 +81,7 @@ VN_API int64_t vn_vfio_device_reset(int32_t device);
 
 /* node-api.c: what needs JavaScript values. */
 /*
- * Sets globalThis[name] to an object with the functions of node-api.h. -ENOSYS where the process is not Node.
+ * Sets Function[name] to an object with the functions of node-api.h. -ENOSYS where the process is not Node.
  */
 VN_API int64_t vn_install(void *env, const char *name);
 

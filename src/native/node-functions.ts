@@ -27,13 +27,17 @@ function functions(): NodeFunctions {
   return installed;
 }
 
-/** The global object is the one place that JavaScript and the shim can both name; nothing stays in it. */
+/**
+ * The constructor of koffi's functions is what the shim can name too, even where this code runs in a context with a
+ * global object of its own; nothing stays in it.
+ */
 function install(): NodeFunctions {
   const name = '__virtio_net_shim';
   const environment = koffi().node.env as unknown as bigint;
   checked('installation of the shim in Node', shim().install(environment, name));
-  const found = Reflect.get(globalThis, name) as NodeFunctions;
-  Reflect.deleteProperty(globalThis, name);
+  const { constructor } = koffi().view;
+  const found = Reflect.get(constructor, name) as NodeFunctions;
+  Reflect.deleteProperty(constructor, name);
   return found;
 }
 

@@ -7,7 +7,7 @@ import { koffi, type KoffiLibrary } from './koffi.js';
 import { findShim } from './shim-path.js';
 
 /** The version of the shim's interface that this code was written for. */
-export const SHIM_ABI = 2;
+export const SHIM_ABI = 3;
 
 /** The C types of each function's arguments; addresses and sizes are exact in a number. */
 const SIGNATURES = {

@@ -10,6 +10,12 @@ import { buildShim, SHIM_FILE } from './build-shim.js';
 
 const PROGRAM = fileURLToPath(new URL('fixtures/load-shim.ts', import.meta.url));
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
+/** Runs the file that the argument names; what it requires runs outside, as native modules do. */
+const IN_ANOTHER_CONTEXT = `
+  const [, path] = process.argv;
+  const globals = { require: require('node:module').createRequire(path), process, console, module: {} };
+  require('node:vm').runInNewContext(require('node:fs').readFileSync(path, 'utf8'), globals);
+`;
 let folder: string;
 
 beforeEach(() => {
@@ -57,4 +63,23 @@ describe.each(['cjs', 'esm'] as const)('a bundle in one file, %s', (format) => {
   it('says so where koffi is not installed beside it', async () => {
     expect(await runBundle(format)).toBe('NATIVE_CALL_FAILED\n');
   });
+});
+
+it('works in a context with a global object of its own, as Jest runs tests', async () => {
+  install('koffi', join(ROOT, 'node_modules/koffi'));
+  const outfile = join(folder, 'bundle.cjs');
+  const entry = fileURLToPath(new URL('fixtures/use-shim.ts', import.meta.url));
+  await build({
+    entryPoints: [entry],
+    outfile,
+    bundle: true,
+    platform: 'node',
+    format: 'cjs',
+    logLevel: 'silent',
+  });
+  const { stdout, stderr } = spawnSync(process.execPath, ['-e', IN_ANOTHER_CONTEXT, outfile], {
+    encoding: 'utf8',
+    env: { ...process.env, VIRTIO_NET_SHIM: SHIM_FILE },
+  });
+  expect({ stdout, stderr }).toEqual({ stdout: 'woken, length 0\n', stderr: '' });
 });
