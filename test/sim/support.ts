@@ -1,4 +1,5 @@
 /** A driver's side of the rings in as few lines as will do, written from the specification for these tests. */
+import { expect } from 'vitest';
 import type { DmaRegion } from '../../src/memory/dma.js';
 import type { InterruptHandlers, QueueLayout, Transport } from '../../src/transport/transport.js';
 import { SIMULATED_FEATURES, type SimulatedDevice, type SimulatedFeature } from '../../src/sim/index.js';
@@ -231,6 +232,12 @@ export function initialise<RingKind extends RingMemory>(
   transport.enableQueue(TX, tx.layout);
   transport.writeStatus(ACKNOWLEDGE | DRIVER | FEATURES_OK | DRIVER_OK);
   return { transport, rx, tx };
+}
+
+/** The device must have recorded just this, and must have stopped. */
+export function expectViolation(device: SimulatedDevice, sentence: RegExp): void {
+  expect(device.violations).toEqual([expect.stringMatching(sentence)]);
+  expect(device.transport.readStatus() & NEEDS_RESET).toBe(NEEDS_RESET);
 }
 
 /** Handlers that note what was called. */

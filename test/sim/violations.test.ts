@@ -19,6 +19,7 @@ import {
   WRITE,
   bits,
   bringUp,
+  expectViolation,
   frameOf,
   negotiate,
   recorder,
@@ -27,12 +28,6 @@ import {
 } from './support.js';
 
 const ALL = ACKNOWLEDGE | DRIVER | FEATURES_OK;
-
-/** The device must have recorded just this, and must have stopped. */
-function expectViolation(device: SimulatedDevice, sentence: RegExp): void {
-  expect(device.violations).toEqual([expect.stringMatching(sentence)]);
-  expect(device.transport.readStatus() & NEEDS_RESET).toBe(NEEDS_RESET);
-}
 
 describe('a driver that initialises the device wrongly is found out:', () => {
   const cases: [string, number[], RegExp][] = [
