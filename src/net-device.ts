@@ -155,13 +155,14 @@ export class NetDevice extends EventEmitter<NetDeviceEvents> {
   }
 
   private static async bringUp(transport: Transport, settings: Settings, log: Logger): Promise<NetDevice> {
-    await resetDevice(transport, settings.resetTimeout);
+    await resetDevice(transport, settings.resetTimeout, settings.signal);
+    let device: NetDevice | undefined;
     try {
       settings.signal?.throwIfAborted();
       const features = negotiate(transport, (offered) => chooseFeatures(offered, settings.features));
       checkAddressing(transport, features);
       const own = log.child?.({ device: transport.name }) ?? log;
-      const device = new NetDevice(transport, settings, own, features);
+      device = new NetDevice(transport, settings, own, features);
       own.info(
         {
           transport: transport.kind,
@@ -176,6 +177,8 @@ export class NetDevice extends EventEmitter<NetDeviceEvents> {
     } catch (error) {
       // What went wrong before matters more; and closing the transport copes with a device that does not reset.
       await abandon(transport, settings.resetTimeout).catch(() => undefined);
+      // The device was never told of the memory, so that goes whether it is at rest or not.
+      device?.queues.free();
       throw error;
     }
   }

@@ -13,14 +13,16 @@ const LOOK_EVERY_MS = 1;
  * Resets the device and waits until its status reads back as 0.
  *
  * @param timeout - in milliseconds
- * @throws DeviceError DEVICE_RESET_TIMEOUT
+ * @param signal - ends the waiting, not the reset
+ * @throws DeviceError DEVICE_RESET_TIMEOUT; the signal's reason
  */
-export async function resetDevice(transport: Transport, timeout: number): Promise<void> {
+export async function resetDevice(transport: Transport, timeout: number, signal?: AbortSignal): Promise<void> {
   transport.writeStatus(0);
   const deadline = performance.now() + timeout;
   while (transport.readStatus() !== 0) {
     if (performance.now() >= deadline) throw resetTimeout(transport, timeout);
     await sleep(LOOK_EVERY_MS);
+    signal?.throwIfAborted();
   }
 }
 

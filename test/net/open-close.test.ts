@@ -171,6 +171,31 @@ describe('open', () => {
     expectNothingLeft(sim);
   });
 
+  it('can be aborted while the device does not finish its reset', async () => {
+    const sim = createSimulatedDevice();
+    const { transport } = sim;
+    const controller = new AbortController();
+    const hanging = overriding(transport, {
+      readStatus: () => {
+        controller.abort(new Error('enough'));
+        return 4;
+      },
+    });
+    const opening = NetDevice.open(hanging, { signal: controller.signal, resetTimeout: 2 ** 31 - 1 });
+    await expect(opening).rejects.toThrow('enough');
+    expectNothingLeft(sim);
+  });
+
+  it('gives everything back if the logger throws', async () => {
+    const sim = createSimulatedDevice();
+    const fail = (): void => {
+      throw new Error('disk full');
+    };
+    const logger = { debug: fail, info: fail, warn: fail, error: fail };
+    await expect(NetDevice.open(sim.transport, { logger })).rejects.toThrow('disk full');
+    expectNothingLeft(sim);
+  });
+
   it.each([undefined, null, 5, {}])('refuses %s as a device', async (target: unknown) => {
     await expect(NetDevice.open(target as string)).rejects.toThrow(withCode('OPTION_INVALID'));
   });
