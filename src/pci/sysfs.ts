@@ -11,21 +11,6 @@ export interface NetworkInterface {
   readonly up: boolean;
 }
 
-/** Another device of the same IOMMU group. */
-export interface GroupMember {
-  readonly address: string;
-  /** The driver that it is bound to; undefined without one. */
-  readonly driver: string | undefined;
-}
-
-/** The devices that the IOMMU can not tell apart, so that they can only be given away together. */
-export interface IommuGroup {
-  /** The number under which `/dev/vfio` has the group. */
-  readonly id: string;
-  /** The other devices of the group. */
-  readonly others: readonly GroupMember[];
-}
-
 /** A PCI device as sysfs describes it at one moment. */
 export interface PciDevice {
   /** For example `0000:00:10.0`. */
@@ -43,8 +28,8 @@ export interface PciDevice {
   readonly driver: string | undefined;
   /** The only driver that may bind it, where one was set. */
   readonly driverOverride: string | undefined;
-  /** Undefined where no IOMMU translates for the device. */
-  readonly iommuGroup: IommuGroup | undefined;
+  /** The number under which `/dev/vfio` has its IOMMU group; undefined where no IOMMU translates for the device. */
+  readonly iommuGroup: string | undefined;
   /** The interfaces that this network namespace sees. */
   readonly interfaces: readonly NetworkInterface[];
   /** Whether an interface of the device was moved into another network namespace, as containers do. */
@@ -92,7 +77,7 @@ export async function findPciDevice(address: string, options: SysfsOptions = {})
     classCode: await readId(path, 'class'),
     driver: await readDriver(path),
     driverOverride: await readDriverOverride(path),
-    iommuGroup: await findGroup(address, path, options.sysfsRoot),
+    iommuGroup: await readGroupId(path),
     interfaces,
     hasHiddenInterface: hidden,
   };
@@ -115,18 +100,6 @@ async function readId(path: string, attribute: string): Promise<number> {
 async function readDriverOverride(path: string): Promise<string | undefined> {
   const text = await readAttribute(join(path, 'driver_override'));
   return text === undefined || text === '' || text === '(null)' ? undefined : text;
-}
-
-async function findGroup(address: string, path: string, sysfsRoot?: string): Promise<IommuGroup | undefined> {
-  const id = await readGroupId(path);
-  if (id === undefined) return undefined;
-  const members = (await listNames(join(path, 'iommu_group/devices'))) ?? [];
-  const others: GroupMember[] = [];
-  for (const member of members) {
-    if (member === address) continue;
-    others.push({ address: member, driver: await readDriver(pciDevicePath(member, sysfsRoot)) });
-  }
-  return { id, others };
 }
 
 /** A virtio driver has its interfaces below `virtioN/net`; any other network driver has them below `net`. */

@@ -22,9 +22,6 @@ describe('findPciDevice', () => {
       drivers: ['virtio-pci'],
       devices: [
         { address: ADDRESS, driver: 'virtio-pci', group: 7, interfaces: { eth0: '0x1003', eth1: '0x1002' } },
-        { address: '0000:00:10.1', driver: 'virtio-pci', group: 7 },
-        { address: '0000:00:11.0', group: 7 },
-        { address: '0000:00:12.0', group: 8 },
       ],
     });
     expect(await findPciDevice(ADDRESS, options)).toEqual({
@@ -38,13 +35,7 @@ describe('findPciDevice', () => {
       classCode: 0x020000,
       driver: 'virtio-pci',
       driverOverride: undefined,
-      iommuGroup: {
-        id: '7',
-        others: [
-          { address: '0000:00:10.1', driver: 'virtio-pci' },
-          { address: '0000:00:11.0', driver: undefined },
-        ],
-      },
+      iommuGroup: '7',
       interfaces: [
         { name: 'eth0', up: true },
         { name: 'eth1', up: false },
