@@ -141,7 +141,7 @@ export const FEATURE_TABLE = {
     support: 'wanted',
     about: 'device reaches memory through the IOMMU of the platform',
   },
-  VIRTIO_F_RING_PACKED: { bit: 34, support: 'unsupported', about: 'packed virtqueues' },
+  VIRTIO_F_RING_PACKED: { bit: 34, support: 'wanted', about: 'packed virtqueues' },
   VIRTIO_F_IN_ORDER: { bit: 35, support: 'unsupported', about: 'device uses buffers in order' },
   VIRTIO_F_ORDER_PLATFORM: {
     bit: 36,

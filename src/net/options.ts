@@ -12,8 +12,8 @@ export interface NetDeviceOptions {
    */
   readonly interrupts?: boolean;
   /**
-   * Number of descriptors in the receive and transmit rings, a power of two. By default what the device
-   * offers, at most 256.
+   * Number of descriptors in the receive and transmit rings, from 2 to what the device has; a power of two unless
+   * VIRTIO_F_RING_PACKED is negotiated. By default what the device offers, at most 256.
    */
   readonly queueSize?: number;
   /** Number of packet buffers. By default four times the size of a ring, so that both can be full twice over. */
@@ -76,7 +76,8 @@ export function checkOptions(options: NetDeviceOptions): Settings {
   }
   const { features = {}, queueSize, poolSize } = options;
   checkFeatureWishes(features);
-  if (queueSize !== undefined) checkQueueSize(queueSize);
+  // Whether it must be a power of two depends on the ring format, which is known only after the negotiation.
+  if (queueSize !== undefined) checkInteger('queueSize', queueSize, 2, LARGEST_RING);
   if (poolSize !== undefined) checkInteger('poolSize', poolSize, 2, LARGEST_POOL);
   return {
     features,
@@ -90,16 +91,6 @@ export function checkOptions(options: NetDeviceOptions): Settings {
     logger: options.logger,
     signal: options.signal,
   };
-}
-
-function checkQueueSize(queueSize: number): void {
-  checkInteger('queueSize', queueSize, 2, LARGEST_RING);
-  if ((queueSize & (queueSize - 1)) !== 0) {
-    throw invalid(
-      `queueSize is ${queueSize}`,
-      'The size of a split ring is a power of two (VIRTIO 1.3, 2.7).',
-    );
-  }
 }
 
 function checkInteger(name: string, value: number, least: number, most: number): number {

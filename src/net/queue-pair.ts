@@ -1,14 +1,14 @@
 /**
  * A receive and a transmit queue with the packet pool that they share.
  */
-import { DeviceError, UsageError } from '../errors.js';
+import { UsageError } from '../errors.js';
 import { PacketPool } from '../memory/packet-pool.js';
 import type { Transport } from '../transport/transport.js';
-import { SplitVirtqueue } from '../virtqueue/split-virtqueue.js';
 import type { Virtqueue } from '../virtqueue/virtqueue.js';
 import type { NegotiatedFeatures } from './features.js';
 import { ETHERNET_HEADER_SIZE, VLAN_TAG_SIZE } from './header.js';
 import { ReceiveQueue } from './receive-queue.js';
+import { chooseQueueSize, createRing } from './ring-format.js';
 import { TransmitQueue } from './transmit-queue.js';
 
 /** Numbers of the first queue pair at the device (VIRTIO 1.3, 5.1.2). */
@@ -16,8 +16,6 @@ const RECEIVE_QUEUE = 0;
 const TRANSMIT_QUEUE = 1;
 export const QUEUES = 2;
 
-/** Larger rings cost memory and cache, and gain little. */
-const DEFAULT_QUEUE_SIZE = 256;
 /** What a receive buffer must hold besides its header, whatever the MTU (5.1.6.3.1: 1526 bytes with header). */
 const LEAST_FRAME_CAPACITY = 1514;
 
@@ -51,15 +49,14 @@ export class QueuePair {
   static create(transport: Transport, options: QueuePairOptions): QueuePair {
     const { mtu, features } = options;
     const sizes = [RECEIVE_QUEUE, TRANSMIT_QUEUE].map((queue) =>
-      chooseQueueSize(transport, queue, options.queueSize),
+      chooseQueueSize(transport, features, queue, options.queueSize),
     );
     const poolSize = choosePoolSize(sizes, options.poolSize);
     const frameCapacity = Math.max(mtu + ETHERNET_HEADER_SIZE, LEAST_FRAME_CAPACITY) + VLAN_TAG_SIZE;
-    const eventIndex = features.has('VIRTIO_F_RING_EVENT_IDX');
     const undo: (() => void)[] = [];
     try {
       const [receiveRing, transmitRing] = sizes.map((size, index) => {
-        const ring = new SplitVirtqueue(transport.memory, { index, size, eventIndex });
+        const ring = createRing(transport, features, index, size);
         undo.push(() => ring.free());
         return ring;
       });
@@ -102,23 +99,6 @@ export class QueuePair {
     }
     if (failures.length > 0) throw failures[0];
   }
-}
-
-function chooseQueueSize(transport: Transport, queue: number, wanted: number | undefined): number {
-  const most = queue < transport.queueCount ? transport.maxQueueSize(queue) : 0;
-  if (most < 2) {
-    throw new DeviceError(
-      'DEVICE_QUEUE_UNAVAILABLE',
-      `${transport.name} has no usable queue ${queue}: it has ${transport.queueCount} queues, this one of size ${most}`,
-    );
-  }
-  if (wanted !== undefined && wanted > most) {
-    throw new UsageError('OPTION_INVALID', `queueSize is ${wanted}`, {
-      remedy: `Queue ${queue} of ${transport.name} has at most ${most} descriptors.`,
-    });
-  }
-  // A device may offer any number, but a split ring has a power of two (2.7).
-  return wanted ?? Math.min(2 ** Math.floor(Math.log2(most)), DEFAULT_QUEUE_SIZE);
 }
 
 /** The receive ring keeps as many buffers as it has descriptors; one more must be there to send anything. */

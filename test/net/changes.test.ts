@@ -1,7 +1,8 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import { NetDevice, type NetDeviceOptions, type PacketBuffer, type Transport } from '../../src/index.js';
-import { createSimulatedDevice } from '../../src/sim/index.js';
+import type { QueueLayout } from '../../src/transport/transport.js';
 import {
+  createSimulatedDevice,
   eventually,
   numberedFrame,
   openBench,
@@ -69,6 +70,24 @@ describe('the link', () => {
   });
 });
 
+/** A used ring as a device would write it first (VIRTIO 1.3, 2.7.8). */
+function writeSplitUsed(view: DataView, used: readonly [number, number][], index: number): void {
+  for (const [at, [id, length]] of used.entries()) {
+    view.setUint32(4 + 8 * at, id, true);
+    view.setUint32(8 + 8 * at, length, true);
+  }
+  view.setUint16(2, index, true);
+}
+
+/** Used descriptors in the first lap of a packed ring (2.8.1). */
+function writePackedUsed(view: DataView, used: readonly [number, number][]): void {
+  for (const [at, [id, length]] of used.entries()) {
+    view.setUint32(16 * at + 8, length, true);
+    view.setUint16(16 * at + 12, id, true);
+    view.setUint16(16 * at + 14, 0x8080, true);
+  }
+}
+
 describe('a device that fails', () => {
   // Proves: core/device-status-field/4
   it('is taken out of use when it asks for a reset, and comes back with stop and start', async () => {
@@ -112,14 +131,15 @@ describe('a device that fails', () => {
   /** Opens a device whose rings the test can write to, as a device gone mad would. */
   async function openMad(options: NetDeviceOptions = {}): Promise<{
     device: NetDevice;
-    mad: (queue: number, words: readonly [offset: number, value: number][]) => void;
+    /** Returns buffers, whatever the driver gave the device; on a split ring, up to any index. */
+    mad: (queue: number, used: readonly [id: number, length: number][], index?: number) => void;
     interrupt: (queue: number) => void;
     finish: () => Promise<void>;
   }> {
     const sim = createSimulatedDevice({ host: null });
     const { transport } = sim;
     const buffers: { start: number; buffer: ArrayBuffer }[] = [];
-    const usedAt: { lo: number }[] = [];
+    const layouts: QueueLayout[] = [];
     let handlers: Parameters<Transport['enableInterrupts']>[1] | undefined;
     const memory = {
       behindIommu: true,
@@ -133,7 +153,7 @@ describe('a device that fails', () => {
     const mad = overriding(transport, {
       memory,
       enableQueue: (queue, layout) => {
-        usedAt[queue] = layout.deviceArea;
+        layouts[queue] = layout;
         transport.enableQueue(queue, layout);
       },
       notify: () => undefined,
@@ -146,12 +166,14 @@ describe('a device that fails', () => {
     await device.start();
     return {
       device,
-      mad: (queue, words) => {
-        const { lo } = usedAt[queue];
+      mad: (queue, used, index = used.length) => {
+        const packed = device.features.has('VIRTIO_F_RING_PACKED');
+        const { lo } = layouts[queue][packed ? 'descriptorArea' : 'deviceArea'];
         const region = buffers.find(({ start, buffer }) => lo >= start && lo < start + buffer.byteLength);
         if (region === undefined) throw new Error('no such ring');
         const view = new DataView(region.buffer, lo - region.start);
-        for (const [offset, value] of words) view.setUint16(offset, value, true);
+        if (packed) writePackedUsed(view, used);
+        else writeSplitUsed(view, used, index);
       },
       interrupt: (queue) => handlers?.queue(queue),
       finish: async () => {
@@ -166,11 +188,7 @@ describe('a device that fails', () => {
     const errors: Error[] = [];
     device.on('error', (error) => errors.push(error));
     device.on('frame', () => undefined);
-    mad(0, [
-      [4, 999],
-      [8, 60],
-      [2, 1],
-    ]);
+    mad(0, [[999, 60]]);
     interrupt(0);
     await eventually(() => errors.length > 0);
     expect(errors).toMatchObject([{ code: 'QUEUE_BROKEN' }]);
@@ -184,19 +202,25 @@ describe('a device that fails', () => {
 
   it('breaks the receive queue, not the program: by receive()', async () => {
     const { device, mad, finish } = await openMad({ interrupts: false });
-    mad(0, [[2, 999]]);
+    mad(0, [[0, 99_999]]);
     expect(() => device.receive([])).toThrow(withCode('QUEUE_BROKEN'));
     expect(device.state).toBe('failed');
+    await finish();
+  });
+
+  it('breaks a split queue, not the program, with an index that jumps', async () => {
+    const options = { interrupts: false, features: { unwanted: ['VIRTIO_F_RING_PACKED'] as const } };
+    const { device, mad, finish } = await openMad(options);
+    mad(0, [], 999);
+    expect(() => device.receive([])).toThrow(withCode('QUEUE_BROKEN'));
     await finish();
   });
 
   it('hands on what came before the queue broke', async () => {
     const { device, mad, finish } = await openMad({ interrupts: false });
     mad(0, [
-      [4, 0],
-      [8, 72],
-      [12, 5000],
-      [2, 2],
+      [0, 72],
+      [5000, 0],
     ]);
     const batch: PacketBuffer[] = [];
     expect(device.receive(batch)).toBe(1);
@@ -209,13 +233,9 @@ describe('a device that fails', () => {
   it('drops what is too short to hold a header and a frame', async () => {
     const { device, mad, finish } = await openMad({ interrupts: false });
     mad(0, [
-      [4, 0],
-      [8, 0],
-      [12, 1],
-      [16, 25],
-      [20, 2],
-      [24, 26],
-      [2, 3],
+      [0, 0],
+      [1, 25],
+      [2, 26],
     ]);
     const batch: PacketBuffer[] = [];
     expect(device.receive(batch)).toBe(1);
@@ -229,10 +249,7 @@ describe('a device that fails', () => {
     const { device, mad, interrupt, finish } = await openMad();
     await device.send(numberedFrame(1));
     const flushing = device.flush();
-    mad(1, [
-      [4, 77],
-      [2, 1],
-    ]);
+    mad(1, [[77, 0]]);
     interrupt(1);
     await expect(flushing).rejects.toThrow(withCode('QUEUE_BROKEN'));
     await expect(device.send(numberedFrame(1))).rejects.toThrow(withCode('QUEUE_BROKEN'));

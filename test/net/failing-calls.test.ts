@@ -7,8 +7,8 @@ import {
   type PacketBuffer,
   type Transport,
 } from '../../src/index.js';
-import { createSimulatedDevice, type SimulatedDevice } from '../../src/sim/index.js';
-import { numberedFrame, overriding } from './support.js';
+import type { SimulatedDevice } from '../../src/sim/index.js';
+import { createSimulatedDevice, numberedFrame, overriding } from './support.js';
 
 const POOL = 16;
 

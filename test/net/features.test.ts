@@ -47,6 +47,7 @@ describe('the choice of features', () => {
       'VIRTIO_NET_F_STATUS',
       'VIRTIO_F_RING_EVENT_IDX',
       'VIRTIO_F_ACCESS_PLATFORM',
+      'VIRTIO_F_RING_PACKED',
     ]);
   });
 

@@ -2,10 +2,22 @@
 import { expect } from 'vitest';
 import { NetDevice, type NetDeviceOptions, type Transport } from '../../src/index.js';
 import {
-  createSimulatedDevice,
+  createSimulatedDevice as createAnySimulatedDevice,
   type SimulatedDevice,
   type SimulatedDeviceOptions,
 } from '../../src/sim/index.js';
+import { featureBits } from '../../src/sim/features.js';
+
+const RING_PACKED = 1n << 34n;
+
+/** The rings that the tests of this file run on; packed.test.ts has all of them run again on packed ones. */
+export const rings: { format: 'split' | 'packed' } = { format: 'split' };
+
+/** A software device that offers the ring format of the tests, whatever its other features. */
+export function createSimulatedDevice(options: SimulatedDeviceOptions = {}): SimulatedDevice {
+  if (rings.format === 'split') return createAnySimulatedDevice(options);
+  return createAnySimulatedDevice({ ...options, features: featureBits(options.features) | RING_PACKED });
+}
 
 export interface Bench {
   readonly sim: SimulatedDevice;
