@@ -110,7 +110,7 @@ export class NetDevice extends EventEmitter<NetDeviceEvents> {
       queueSize: settings.queueSize,
       poolSize: settings.poolSize,
     });
-    this.streams = new FrameDispatch(this.queues.receive.drops, {
+    this.streams = new FrameDispatch({
       emit: (packet) => this.emit('frame', packet),
       hasListeners: () => this.listenerCount('frame') > 0,
       onWanted: () => this.datapath.onFramesWanted(),

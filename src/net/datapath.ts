@@ -44,8 +44,8 @@ export class Datapath {
     this.options = options;
     this.sender = new Sender(queues.transmit, queues.pool, { onWait: () => this.onSenderWaits() });
     this.loop = new ReceiveLoop(queues.receive, budget, {
-      hasConsumers: () => frames.hasConsumers,
-      deliver: (packet) => frames.deliver(packet),
+      hasConsumers: () => frames.hasConsumers(),
+      deliver: (batch, max) => frames.deliverFrom(queues.receive, batch, max),
       onTurnDone: () => this.onTurnDone(),
     });
     queues.pool.onAvailable = () => this.onBuffersAvailable();
@@ -118,8 +118,7 @@ export class Datapath {
     try {
       if (this.options.interrupts) this.pumpSender();
       else this.sender.pump();
-      const count = queues.receive.receive(this.pollBatch, POLL_BURST);
-      for (let i = 0; i < count; i += 1) frames.deliver(this.pollBatch[i]);
+      const count = frames.deliverFrom(queues.receive, this.pollBatch, POLL_BURST);
       this.options.lookAtConfigNowAndThen();
       return count;
     } finally {

@@ -1,11 +1,12 @@
 import type { PacketBuffer } from '../memory/packet-buffer.js';
 import { FrameStream } from './frame-stream.js';
 import { guard } from './guard.js';
+import type { ReceiveQueue } from './receive-queue.js';
 import type { ReceiveDrops } from './statistics.js';
 
 export interface FrameDispatchHooks {
-  /** Emits a frame to listeners; says whether there were any. */
-  emit(packet: PacketBuffer): boolean;
+  /** Emits a frame to listeners. */
+  emit(packet: PacketBuffer): void;
   hasListeners(): boolean;
   /** An iteration began, or waits for a frame. */
   onWanted(): void;
@@ -16,16 +17,14 @@ export class FrameDispatch {
   /** Whether a listener is running. */
   isDelivering = false;
   private readonly streams = new Set<FrameStream>();
-  private readonly drops: ReceiveDrops;
   private readonly hooks: FrameDispatchHooks;
 
-  constructor(drops: ReceiveDrops, hooks: FrameDispatchHooks) {
-    this.drops = drops;
+  constructor(hooks: FrameDispatchHooks) {
     this.hooks = hooks;
   }
 
   /** Whether anybody wants frames. */
-  get hasConsumers(): boolean {
+  hasConsumers(): boolean {
     return this.streams.size > 0 || this.hooks.hasListeners();
   }
 
@@ -47,17 +46,34 @@ export class FrameDispatch {
     return stream;
   }
 
-  /** Lends a frame to all, then gives it back, unless one of them transmitted or released it. Never throws. */
-  deliver(packet: PacketBuffer): void {
+  /**
+   * Takes up to `max` frames from the queue and lends them to all, one after another, for as long as anybody wants
+   * them: what a listener that asked for one frame leaves over goes back to the queue. Never throws.
+   *
+   * @returns how many were lent
+   */
+  deliverFrom(queue: ReceiveQueue, batch: PacketBuffer[], max: number): number {
+    if (!this.hasConsumers()) return 0;
+    const count = queue.receive(batch, max);
+    let lent = 0;
+    while (lent < count && this.hasConsumers()) {
+      this.deliver(batch[lent], queue.drops);
+      lent += 1;
+    }
+    queue.putBack(batch, lent, count);
+    return lent;
+  }
+
+  /** Lends a frame to all, then gives it back, unless one of them transmitted or released it. */
+  private deliver(packet: PacketBuffer, drops: ReceiveDrops): void {
     const { lease } = packet;
     packet.lenders = 1;
     this.isDelivering = true;
-    const listened = guard(() => this.hooks.emit(packet)) ?? true;
+    guard(() => this.hooks.emit(packet));
     this.isDelivering = false;
     if (!packet.isLeasedAs(lease)) return;
-    if (!listened && this.streams.size === 0) this.drops.unread += 1;
     for (const stream of this.streams) {
-      if (!stream.push(packet)) this.drops.iteratorFull += 1;
+      if (!stream.push(packet)) drops.iteratorFull += 1;
     }
     packet.endLoan(lease);
   }

@@ -4,8 +4,8 @@ import type { ReceiveQueue } from './receive-queue.js';
 export interface ReceiveLoopHooks {
   /** Whether anybody wants frames; while nobody does, they stay in the ring. */
   hasConsumers(): boolean;
-  /** Hands a frame on. Must not throw. */
-  deliver(packet: PacketBuffer): void;
+  /** Takes up to `max` frames from the queue and hands them on; says how many. Must not throw. */
+  deliver(batch: PacketBuffer[], max: number): number;
   /** All frames of a turn were handed on: looks whether the queue broke, or ran out of buffers. */
   onTurnDone(): void;
 }
@@ -58,8 +58,7 @@ export class ReceiveLoop {
     const { queue, hooks } = this;
     queue.ring.suppressInterrupts();
     if (!hooks.hasConsumers()) return;
-    const count = queue.receive(this.batch, this.budget);
-    for (let i = 0; i < count; i += 1) hooks.deliver(this.batch[i]);
+    const count = hooks.deliver(this.batch, this.budget);
     hooks.onTurnDone();
     // A listener may have stopped the device meanwhile.
     if (!this.active) return;

@@ -19,6 +19,8 @@ export class ReceiveQueue {
   refillShortfalls = 0;
   /** Called when the pool is empty, to bring buffers back to it that are done with; says how many those were. */
   reclaim: () => number = () => 0;
+  /** Frames that were taken from the ring and then wanted by nobody; the next ones to be received. */
+  private readonly returned: PacketBuffer[] = [];
   /** What notifying the device threw. */
   private unreachable: Error | undefined;
   private readonly pool: PacketPool;
@@ -38,7 +40,7 @@ export class ReceiveQueue {
    */
   receive(batch: PacketBuffer[], max: number): number {
     const { ring } = this;
-    let count = 0;
+    let count = this.returned.length === 0 ? 0 : this.takeReturned(batch, max);
     while (count < max) {
       const token = ring.take();
       if (token === NOTHING_USED) break;
@@ -51,13 +53,18 @@ export class ReceiveQueue {
       }
       packet.owner = OWNER.USER;
       packet.length = length - NET_HEADER_SIZE;
+      this.counters.frames += 1;
       this.counters.bytes += packet.length;
       batch[count] = packet;
       count += 1;
     }
-    this.counters.frames += count;
     this.refill();
     return count;
+  }
+
+  /** Takes the packets from `from` to `to` of a batch back: they are received next, and only then what comes after. */
+  putBack(batch: readonly PacketBuffer[], from: number, to: number): void {
+    if (from < to) this.returned.unshift(...batch.slice(from, to));
   }
 
   /** Why the queue is out of use, once it is. */
@@ -92,9 +99,16 @@ export class ReceiveQueue {
   /** Takes all buffers back from a device that was reset. */
   reset(): void {
     this.unreachable = undefined;
+    for (const packet of this.returned.splice(0)) this.pool.put(packet);
     this.ring.reset((token) => {
       this.pool.put(this.pool.packets[token]);
     });
+  }
+
+  private takeReturned(batch: PacketBuffer[], max: number): number {
+    const packets = this.returned.splice(0, max);
+    packets.forEach((packet, at) => (batch[at] = packet));
+    return packets.length;
   }
 
   private post(): number {

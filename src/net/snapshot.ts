@@ -11,12 +11,12 @@ export function snapshot(
   { receive, transmit, pool }: QueuePair,
   interrupts: InterruptCounters,
 ): NetStatistics {
-  const { short, iteratorFull, unread } = receive.drops;
+  const { short, iteratorFull } = receive.drops;
   return {
     receive: {
       frames: receive.counters.frames,
       bytes: receive.counters.bytes,
-      drops: { short, iteratorFull, unread },
+      drops: { short, iteratorFull },
       refillShortfalls: receive.refillShortfalls,
       notifications: notifications(receive.counters),
     },

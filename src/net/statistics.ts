@@ -14,7 +14,6 @@ export class QueueCounters {
 export class ReceiveDrops {
   short = 0;
   iteratorFull = 0;
-  unread = 0;
 }
 
 /** Interrupts by what they turned out to be. @internal */
@@ -44,8 +43,6 @@ export interface NetStatistics {
       readonly short: number;
       /** The queue of an iterator was full. */
       readonly iteratorFull: number;
-      /** Nobody listened (any more) when they were to be handed on. */
-      readonly unread: number;
     };
     /** How often the ring could not be filled up because the pool had no free buffer. */
     readonly refillShortfalls: number;

@@ -324,10 +324,47 @@ describe('poll()', () => {
     expect(sim.statistics.interruptsSent).toBe(0);
   });
 
-  it('counts frames that nobody listens to', async () => {
+  it('leaves frames in the ring that nobody wants', async () => {
     const { sim, device } = await start({}, { interrupts: false });
     sim.inject(numberedFrame(1));
+    expect(device.poll()).toBe(0);
+    device.on('frame', () => undefined);
     expect(device.poll()).toBe(1);
-    expect(device.statistics().receive.drops.unread).toBe(1);
+  });
+});
+
+describe.each([true, false])('a listener for one frame, with interrupts %s', (interrupts) => {
+  it('leaves the others to the next one, in order', async () => {
+    const { sim, device } = await start({}, { interrupts });
+    for (let n = 0; n < 5; n += 1) sim.inject(numberedFrame(n));
+    const seen: Uint8Array[] = [];
+    for (let n = 0; n < 3; n += 1) {
+      device.once('frame', (packet) => seen.push(packet.copy()));
+      if (!interrupts) expect(device.poll()).toBe(1);
+      await eventually(() => seen.length === n + 1);
+    }
+    const batch: PacketBuffer[] = [];
+    expect(device.receive(batch, 1)).toBe(1);
+    sim.inject(numberedFrame(5));
+    expect(device.receive(batch.slice(0, 0), 0)).toBe(0);
+    seen.push(batch[0].copy());
+    release(batch);
+    expect(device.receive(batch)).toBe(2);
+    seen.push(...batch.map((packet) => packet.copy()));
+    release(batch);
+    expect(seen).toEqual(Array.from({ length: 6 }, (_, n) => numberedFrame(n)));
+    expect(device.statistics().receive.frames).toBe(6);
+  });
+
+  it('loses no buffer when the device is stopped with some left over', async () => {
+    const { sim, device } = await start({}, { interrupts });
+    for (let n = 0; n < 5; n += 1) sim.inject(numberedFrame(n));
+    let seen = false;
+    device.once('frame', () => (seen = true));
+    if (!interrupts) device.poll();
+    await eventually(() => seen);
+    await device.stop();
+    const { pool } = device.statistics();
+    expect(pool.available).toBe(pool.size);
   });
 });
