@@ -60,11 +60,11 @@ function removeStale(path) {
   else rmSync(aside, { force: true });
 }
 
-export async function withLock(path, action) {
+export async function withLock(path, action, signal) {
   mkdirSync(dirname(path), { recursive: true });
   while (!tryAcquire(path)) {
     removeStale(path);
-    await sleep(RETRY_MILLISECONDS);
+    await sleep(RETRY_MILLISECONDS, undefined, { signal });
   }
   try {
     return await action();

@@ -44,13 +44,19 @@ async function makeEntry(path: string, make: (path: string) => Promise<void>): P
  * The path of a file or folder of the cache.
  *
  * @param make - called where it is not there yet: makes it at the path that it is given
+ * @param signal - ends the waiting for another process that fills the cache, with an AbortError
  */
-export async function cached(name: string, make: (path: string) => Promise<void>): Promise<string> {
+export async function cached(
+  name: string,
+  make: (path: string) => Promise<void>,
+  signal?: AbortSignal,
+): Promise<string> {
   const path = join(CACHE, name);
   if (!existsSync(path)) {
-    await withLock(CACHE_LOCK, async () => {
+    const makeOnce = async (): Promise<void> => {
       if (!existsSync(path)) await makeEntry(path, make);
-    });
+    };
+    await withLock(CACHE_LOCK, makeOnce, signal);
   }
   const now = new Date();
   await utimes(path, now, now);

@@ -12,6 +12,7 @@ import {
   type PackageManifest,
 } from './package-files.js';
 import { inRepository } from './paths.js';
+import type { Preparation } from './progress.js';
 import { capture } from './subprocess.js';
 
 /** To be counted up when what the archive is made of changes. */
@@ -81,12 +82,11 @@ async function appEntries(): Promise<Map<string, ArchiveEntry>> {
 }
 
 /** The path of the archive; the package is built first where its sources are newer than what was built. */
-export async function provideApp(onProgress: (step: string) => void): Promise<string> {
+export async function provideApp({ onProgress, signal }: Preparation): Promise<string> {
   onProgress('Building the package for the guest');
   const ensure = inRepository('test/tools/ensure.mjs');
-  await capture('VM_BUILD_FAILED', process.execPath, [ensure, 'shim', 'build']);
+  await capture('VM_BUILD_FAILED', process.execPath, [ensure, 'shim', 'build'], { signal });
   const sources = await Promise.all(SOURCES.map((path) => fingerprintTree(inRepository(path))));
-  return cached(`app-${digest([LAYOUT_VERSION, ...sources.flat()])}.cpio`, async (path) => {
-    await writeArchive(path, await appEntries());
-  });
+  const make = async (path: string): Promise<void> => writeArchive(path, await appEntries());
+  return cached(`app-${digest([LAYOUT_VERSION, ...sources.flat()])}.cpio`, make, signal);
 }

@@ -4,6 +4,7 @@ import { cached, digest, fingerprint } from './cache.js';
 import { writeArchive, type ArchiveEntry } from './cpio.js';
 import type { GuestKernel } from './guest-kernel.js';
 import { moduleEntries, MODULES_VERSION } from './guest-modules.js';
+import type { Preparation } from './progress.js';
 import { capture, findProgram } from './subprocess.js';
 import { VmError } from './vm-error.js';
 
@@ -88,7 +89,7 @@ async function baseEntries(kernel: GuestKernel): Promise<Map<string, ArchiveEntr
 }
 
 /** The path of the archive; made where the kernel, Node or busybox are other ones than before. */
-export async function provideBase(kernel: GuestKernel, onProgress: (step: string) => void): Promise<string> {
+export async function provideBase(kernel: GuestKernel, preparation: Preparation): Promise<string> {
   const key = digest([
     LAYOUT_VERSION,
     kernel.release,
@@ -96,8 +97,9 @@ export async function provideBase(kernel: GuestKernel, onProgress: (step: string
     await fingerprint(await realpath(process.execPath)),
     await fingerprint(await requireProgram('busybox')),
   ]);
-  return cached(`base-${key}.cpio`, async (path) => {
-    onProgress('Packing Node and the kernel modules for the guest');
+  const make = async (path: string): Promise<void> => {
+    preparation.onProgress('Packing Node and the kernel modules for the guest');
     await writeArchive(path, await baseEntries(kernel));
-  });
+  };
+  return cached(`base-${key}.cpio`, make, preparation.signal);
 }

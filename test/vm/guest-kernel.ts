@@ -4,7 +4,8 @@ import { mkdir, readdir, rm, symlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { cached } from './cache.js';
 import { CACHE } from './paths.js';
-import { capture } from './subprocess.js';
+import type { Preparation } from './progress.js';
+import { capture, findProgram } from './subprocess.js';
 import { VmError } from './vm-error.js';
 
 /** Depends on the newest kernel package of its kind. */
@@ -27,10 +28,14 @@ async function askForPackage(): Promise<string | undefined> {
   return /^\s*Depends: (linux-image-\S+)/m.exec(answer)?.[1];
 }
 
-async function findPackage(): Promise<string> {
+async function updateLists(signal?: AbortSignal): Promise<void> {
+  await capture('VM_UNAVAILABLE', 'apt-get', ['update', '-qq'], { signal });
+}
+
+async function findPackage(signal?: AbortSignal): Promise<string> {
   let name = await askForPackage();
   if (name === undefined && isRoot()) {
-    await capture('VM_UNAVAILABLE', 'apt-get', ['update', '-qq']);
+    await updateLists(signal);
     name = await askForPackage();
   }
   if (name !== undefined) return name;
@@ -41,15 +46,9 @@ async function findPackage(): Promise<string> {
   );
 }
 
-async function download(packageName: string, folder: string): Promise<string> {
-  const get = (): Promise<string> =>
-    capture('VM_UNAVAILABLE', 'apt-get', ['download', '-qq', packageName], folder);
-  // Package lists age: an old one names a file that the mirror does not have any more.
-  await get().catch(async (error: unknown) => {
-    if (!isRoot()) throw error;
-    await capture('VM_UNAVAILABLE', 'apt-get', ['update', '-qq']);
-    await get();
-  });
+async function download(packageName: string, folder: string, signal?: AbortSignal): Promise<string> {
+  const options = { cwd: folder, signal };
+  await capture('VM_UNAVAILABLE', 'apt-get', ['download', '-qq', packageName], options);
   const file = (await readdir(folder)).find((name) => name.endsWith('.deb'));
   if (file === undefined)
     throw new VmError('VM_UNAVAILABLE', `apt-get download ${packageName} gave no file.`);
@@ -60,12 +59,15 @@ async function download(packageName: string, folder: string): Promise<string> {
 async function decompressModules(folder: string): Promise<void> {
   const files = await readdir(folder, { recursive: true });
   const packed = files.filter((name) => name.endsWith('.ko.xz'));
-  if (packed.length > 0) await capture('VM_UNAVAILABLE', 'xz', ['--decompress', '--', ...packed], folder);
+  // Not every machine has xz, but each that can run the VM has busybox.
+  const busybox = findProgram('busybox') ?? 'busybox';
+  const args = ['unxz', '--', ...packed];
+  if (packed.length > 0) await capture('VM_UNAVAILABLE', busybox, args, { cwd: folder });
 }
 
-async function unpack(packageName: string, folder: string): Promise<void> {
+async function unpack(packageName: string, folder: string, signal?: AbortSignal): Promise<void> {
   await mkdir(folder);
-  const file = await download(packageName, folder);
+  const file = await download(packageName, folder, signal);
   await capture('VM_UNAVAILABLE', 'dpkg', ['-x', file, folder]);
   await rm(file);
   if (!existsSync(join(folder, 'lib'))) await symlink('usr/lib', join(folder, 'lib'));
@@ -89,15 +91,44 @@ async function findCached(): Promise<string | undefined> {
   return kernels.sort((a, b) => a.localeCompare(b, 'en', { numeric: true })).at(-1);
 }
 
+/** The cached kernel of that package, or else the package downloaded and unpacked. */
+function provide(packageName: string, signal?: AbortSignal): Promise<string> {
+  const make = (folder: string): Promise<void> => unpack(packageName, folder, signal);
+  return cached(CACHE_PREFIX + packageName, make, signal);
+}
+
+/**
+ * Package lists age: old ones name a file that the mirror does not have any more, or a package that another one has
+ * taken the place of.
+ */
+async function provideNewest(signal?: AbortSignal): Promise<string> {
+  const packageName = await findPackage(signal);
+  try {
+    return await provide(packageName, signal);
+  } catch (error) {
+    if (signal?.aborted === true || !isRoot()) throw withRemedy(error);
+    await updateLists(signal);
+    return provide(await findPackage(signal), signal);
+  }
+}
+
+function withRemedy(error: unknown): unknown {
+  if (!(error instanceof VmError)) return error;
+  return new VmError(
+    error.code,
+    `${error.message}\nWhere the package lists are old: sudo apt-get update`,
+    error,
+  );
+}
+
 /**
  * The kernel that guests run; the first call on a machine downloads it (27 MB).
  *
  * @throws VmError VM_UNAVAILABLE
  */
-export async function provideKernel(onProgress: (step: string) => void): Promise<GuestKernel> {
+export async function provideKernel({ onProgress, signal }: Preparation): Promise<GuestKernel> {
   const known = await findCached();
   if (known !== undefined) return describe(await cached(known, () => Promise.resolve()));
   onProgress('Downloading the kernel of the guest');
-  const packageName = await findPackage();
-  return describe(await cached(CACHE_PREFIX + packageName, (folder) => unpack(packageName, folder)));
+  return describe(await provideNewest(signal));
 }

@@ -28,7 +28,7 @@ export async function readManifest(folder: string): Promise<PackageManifest> {
 /** What `npm pack` would put into the package; npm is asked, so that its rules need no second form here. */
 export async function packOwnPackage(): Promise<PackedPackage> {
   const args = ['pack', '--dry-run', '--json', '--ignore-scripts'];
-  const answer = await capture('VM_BUILD_FAILED', 'npm', args, ROOT);
+  const answer = await capture('VM_BUILD_FAILED', 'npm', args, { cwd: ROOT });
   const packed = (JSON.parse(answer) as { files: { path: string }[] }[]).at(0);
   if (packed === undefined) throw new VmError('VM_BUILD_FAILED', 'npm pack named no package.');
   return {

@@ -7,6 +7,7 @@ import { provideBase } from './guest-base.js';
 import { composeImage, type GuestFile } from './guest-image.js';
 import { provideKernel, type GuestKernel } from './guest-kernel.js';
 import { planNics, type PlannedNic, type VmNic } from './nic.js';
+import type { Preparation } from './progress.js';
 import { requireVm } from './requirements.js';
 import { runSession, type SessionEnd, type SessionHandlers } from './session.js';
 import { quoteWords } from './shell.js';
@@ -61,9 +62,21 @@ interface GuestArchives {
   readonly app: string;
 }
 
-async function provideGuest(onProgress: (step: string) => void): Promise<GuestArchives> {
-  const kernel = await provideKernel(onProgress);
-  return { kernel, base: await provideBase(kernel, onProgress), app: await provideApp(onProgress) };
+async function provideGuest(preparation: Preparation): Promise<GuestArchives> {
+  const kernel = await provideKernel(preparation);
+  return { kernel, base: await provideBase(kernel, preparation), app: await provideApp(preparation) };
+}
+
+/** Prepares what all runs share; this may take minutes, or wait for another process that does it. */
+async function prepare({ onProgress, signal }: VmOptions): Promise<GuestArchives> {
+  const preparation = { onProgress: (step: string) => onProgress?.(step), signal };
+  return provideGuest(preparation).catch((error: unknown) => {
+    throw signal?.aborted === true ? aborted(error) : error;
+  });
+}
+
+function aborted(cause?: unknown): VmError {
+  return new VmError('VM_ABORTED', 'The run of the VM was aborted.', cause);
 }
 
 /** Composes the guest's file system, boots it and waits for its end. */
@@ -81,7 +94,7 @@ async function boot(
   try {
     // QEMU reads it through the descriptor; so nothing of this size stays if this process is killed.
     await rm(path);
-    if (options.signal?.aborted === true) throw new VmError('VM_ABORTED', 'The run of the VM was aborted.');
+    if (options.signal?.aborted === true) throw aborted();
     const machine = {
       kernel: guest.kernel,
       imageFd: image.fd,
@@ -123,7 +136,7 @@ export async function runVm(options: VmOptions): Promise<VmResult> {
   const folder = await mkdtemp(join(tmpdir(), 'virtio-net-vm-'));
   try {
     const nics = planNics(options.nics ?? [DEFAULT_NIC], options.iommu ?? true, folder);
-    const guest = await provideGuest((step) => options.onProgress?.(step));
+    const guest = await prepare(options);
     const { status, output, kernelLog } = await boot(options, guest, nics, folder);
     return {
       status: status ?? TIMEOUT_STATUS,

@@ -18,6 +18,12 @@ export function findProgram(name: string): string | undefined {
   });
 }
 
+export interface CaptureOptions {
+  readonly cwd?: string;
+  /** Kills the program. */
+  readonly signal?: AbortSignal | undefined;
+}
+
 /**
  * Runs a program to its end and gives its standard output.
  *
@@ -27,10 +33,11 @@ export function capture(
   code: VmErrorCode,
   program: string,
   args: readonly string[],
-  cwd?: string,
+  { cwd, signal }: CaptureOptions = {},
 ): Promise<string> {
   const options = {
     cwd,
+    signal,
     maxBuffer: 64 * 1024 * 1024,
     env: { ...process.env, PATH: SEARCH_PATH.join(delimiter) },
   };
