@@ -1,5 +1,5 @@
 import type { NetDevice, PacketBuffer } from 'virtio-net';
-import { formatIpv4, ICMP_TYPE, readEchoFrame, sameAddress, writeEchoFrame } from 'virtio-net/packet';
+import { formatIpv4, ICMP_TYPE, readEchoFrame, sameAddress, buildIcmpEcho } from 'virtio-net/packet';
 import type { PingArguments } from './arguments.js';
 import { Neighbour } from './neighbour.js';
 import { formatTime, RoundTrips } from './report.js';
@@ -43,7 +43,9 @@ export class Pinger {
     while (this.sent < count && !this.waiting.interrupted) {
       const before = this.trips.received;
       const next = performance.now() + (interval === 0 ? FLOOD_WAIT : interval);
-      await this.sendOne();
+      await this.sendOne().catch((error: unknown) => {
+        if (!this.waiting.interrupted) throw error;
+      });
       if (this.sent === count) break;
       await this.waiting.until(next, () => interval === 0 && this.trips.received > before);
     }
@@ -66,8 +68,7 @@ export class Pinger {
       );
       return;
     }
-    const packet = this.device.allocate();
-    packet.length = writeEchoFrame(packet.bytes, packet.start, {
+    const request = buildIcmpEcho({
       sourceMac: this.device.macBytes,
       destinationMac,
       sourceIp: this.options.source,
@@ -78,7 +79,7 @@ export class Pinger {
     });
     this.answered[sequence] = 0;
     this.departures[sequence] = performance.now();
-    await this.device.send(packet);
+    await this.device.send(request, { signal: this.waiting.signal });
   }
 
   private async resolve(): Promise<Uint8Array | undefined> {

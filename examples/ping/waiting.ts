@@ -3,6 +3,8 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { NetDevice } from 'virtio-net';
 
 export interface Waiting {
+  /** Aborted when the user interrupts the program. */
+  readonly signal: AbortSignal;
   /** Whether the user has interrupted the program. */
   readonly interrupted: boolean;
   /** Waits until it is done, the time has come, or the program is interrupted. */
@@ -12,7 +14,7 @@ export interface Waiting {
 }
 
 export class InterruptWaiting implements Waiting {
-  private readonly signal: AbortSignal;
+  readonly signal: AbortSignal;
   private check: () => void = () => undefined;
 
   constructor(signal: AbortSignal) {
@@ -49,7 +51,7 @@ const POLLS_PER_TURN = 1000;
 
 export class PolledWaiting implements Waiting {
   private readonly device: NetDevice;
-  private readonly signal: AbortSignal;
+  readonly signal: AbortSignal;
 
   constructor(device: NetDevice, signal: AbortSignal) {
     this.device = device;

@@ -294,8 +294,10 @@ describe('iteration over frames', () => {
     sim.inject(numberedFrame(1));
     await new Promise((resolve) => setTimeout(resolve, 20));
     await expect(queued.next()).rejects.toThrow('timeout');
-    const { pool } = device.statistics();
-    await eventually(() => pool.available === pool.size - 256);
+    await eventually(() => {
+      const { pool } = device.statistics();
+      return pool.available === pool.size - 256;
+    });
   });
 
   it('refuses a queue of no length', async () => {
