@@ -16,6 +16,7 @@ import {
   readArpFrame,
   readEchoFrame,
 } from 'virtio-net/packet';
+import { report } from './report.js';
 
 const SHORTEST = 60;
 const LONGEST = 1514;
@@ -68,4 +69,5 @@ for (let length = SHORTEST; length <= LONGEST; length += 1) {
 }
 await frames.return();
 await device.flush();
-console.log(JSON.stringify({ name: 'statistics', value: device.statistics() }));
+report('features', device.features.negotiated);
+report('statistics', device.statistics());
