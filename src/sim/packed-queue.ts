@@ -48,8 +48,6 @@ export class PackedQueue implements DeviceQueue {
   readonly #snapshots = new Map<number, Snapshot>();
   /** The place of the next descriptor to take. */
   #nextAvailable = 0;
-  /** The place behind the last descriptor that was available when the driver last notified. */
-  #availableAtNotification = 0;
   /** What the device has asked the driver for. */
   #asked: DeviceWish = 'always';
   /** The place where the next used descriptor goes. */
@@ -128,12 +126,8 @@ export class PackedQueue implements DeviceQueue {
 
   acceptNotification(): boolean {
     this.#areas.check();
-    const before = this.#availableAtNotification;
-    let now = this.#nextAvailable;
-    while (now < this.#nextUsed + this.#size && this.#isAvailable(now)) now++;
-    this.#availableAtNotification = now;
     if (typeof this.#asked === 'string') return this.#asked === 'always';
-    return this.#asked >= before && this.#asked < now;
+    return this.#asked < this.#nextAvailable || this.#isAvailable(this.#asked);
   }
 
   uses(region: SimulatedRegion): boolean {
