@@ -15,7 +15,8 @@ export async function removeFolder(folder: string): Promise<void> {
 
 /** Copies what git has or would take, without what was built, into a folder; dependencies are linked to. */
 export async function copyWorkingTree(folder: string): Promise<void> {
-  const list = ['ls-files', '-z', '--cached', '--others', '--exclude-standard'];
+  // A tree that belongs to another user, as in a container of CI, is read all the same.
+  const list = ['-c', 'safe.directory=*', 'ls-files', '-z', '--cached', '--others', '--exclude-standard'];
   const { stdout } = await runWell('git', list, { cwd: ROOT });
   for (const path of stdout.split('\0').filter((name) => name !== '')) await copyFile(path, folder);
   await symlink(inRepository('node_modules'), join(folder, 'node_modules'));

@@ -5,10 +5,11 @@
  * nothing has to be done, and what it says goes to standard error.
  */
 import { spawnSync } from 'node:child_process';
-import { accessSync, constants, existsSync, readFileSync, readdirSync, statSync } from 'node:fs';
-import { delimiter, join } from 'node:path';
+import { existsSync, readFileSync, readdirSync, statSync } from 'node:fs';
+import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { withLock } from './lock.mjs';
+import { findProgram, VM_PROGRAMS } from './programs.mjs';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const LOCK = join(ROOT, '.cache', 'ensure.lock');
@@ -19,19 +20,7 @@ class EnsureError extends Error {}
 const at = (...parts) => join(ROOT, ...parts);
 const say = (text) => process.stderr.write(`${text}\n`);
 
-// Tools of the system administrator are not on everybody's PATH.
-const SEARCH_PATH = [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin', '/sbin'];
-
-function isOnPath(program) {
-  return SEARCH_PATH.some((directory) => {
-    try {
-      accessSync(join(directory, program), constants.X_OK);
-      return true;
-    } catch {
-      return false;
-    }
-  });
-}
+const isMissing = (program) => findProgram(program) === undefined;
 
 /** Standard output belongs to the command that comes after: all that is said here goes to standard error. */
 function run(program, args, environment = {}) {
@@ -73,10 +62,18 @@ function isInstalled(expected, installed) {
   return installed.version === expected.version && installed.integrity === expected.integrity;
 }
 
+/** What npm says that it installed; nothing where an installation was broken off. */
+function readInstalled() {
+  try {
+    return readJson(at('node_modules', '.package-lock.json')).packages ?? {};
+  } catch (error) {
+    if (error.code === 'ENOENT' || error instanceof SyntaxError) return {};
+    throw error;
+  }
+}
+
 function dependenciesMatch() {
-  const hidden = at('node_modules', '.package-lock.json');
-  if (!existsSync(hidden)) return false;
-  const { packages: installed } = readJson(hidden);
+  const installed = readInstalled();
   const { packages: expected } = readJson(at('package-lock.json'));
   return Object.entries(expected)
     .filter(([path]) => path !== '')
@@ -87,9 +84,11 @@ function dependenciesMatch() {
 
 function installDependencies() {
   say('Installing the dependencies (npm ci) ...');
-  const npm = process.env.npm_execpath;
-  const args = ['ci', '--no-audit', '--no-fund'];
-  if (npm?.endsWith('.js')) run(process.execPath, [npm, ...args]);
+  // Other package managers set this variable too.
+  const npm = process.env.npm_execpath ?? '';
+  // Whatever NODE_ENV and the user's settings leave out: to build and test needs all.
+  const args = ['ci', '--no-audit', '--no-fund', '--include=dev', '--include=optional'];
+  if (basename(npm) === 'npm-cli.js') run(process.execPath, [npm, ...args]);
   else run('npm', args);
 }
 
@@ -117,13 +116,14 @@ const isRoot = () => process.getuid?.() === 0;
 
 /** Installs packages of the distribution as root; anybody else is told the line that does it. */
 function installPackages(what, packages) {
-  if (!isOnPath('apt-get')) {
+  if (isMissing('apt-get')) {
     throw new EnsureError(
       `${what}. Install what Debian calls ${packages.join(', ')} with the package manager of this system.`,
     );
   }
   if (!isRoot()) {
-    throw new EnsureError(`${what}. Run: sudo apt-get install -y ${packages.join(' ')}`);
+    const command = `apt-get update && apt-get install -y ${packages.join(' ')}`;
+    throw new EnsureError(`${what}. Run as root: ${command}`);
   }
   say(`${what}: installing ${packages.join(', ')} ...`);
   const environment = { DEBIAN_FRONTEND: 'noninteractive' };
@@ -141,8 +141,10 @@ const isShimBuilt = (arch) =>
   oldest([at('native-shim', 'prebuilt', `linux-${arch}`, SHIM)]) >= shimSourcesTime();
 
 function requireCompiler() {
-  const compilers = [process.env.CC, 'cc', 'gcc', 'clang'].filter(Boolean);
-  if (compilers.some((name) => isOnPath(name))) return;
+  // As native-shim/build.mjs: CC may hold arguments too.
+  const [compiler] = (process.env.CC || 'gcc').trim().split(/\s+/);
+  if (findProgram(compiler) !== undefined) return;
+  if (compiler !== 'gcc') throw new EnsureError(`There is no ${compiler}, which CC names as the C compiler.`);
   installPackages('The native shim needs a C compiler', ['gcc', 'libc6-dev']);
 }
 
@@ -154,7 +156,7 @@ const CROSS_COMPILERS = {
 function requireCrossCompiler() {
   const cross = CROSS_COMPILERS[process.arch];
   if (cross === undefined) throw new EnsureError(`The native shim is not built on ${process.arch}.`);
-  if (isOnPath(cross.program)) return;
+  if (findProgram(cross.program) !== undefined) return;
   installPackages('The native shim for the other architecture needs a cross compiler', cross.packages);
 }
 
@@ -167,14 +169,7 @@ function buildShim(...args) {
 
 // ---- vm ----
 
-const VM_PROGRAMS = {
-  'qemu-system-x86_64': 'qemu-system-x86',
-  busybox: 'busybox-static',
-  depmod: 'kmod',
-  setpriv: 'util-linux',
-};
-
-const missingForVm = () => Object.keys(VM_PROGRAMS).filter((program) => !isOnPath(program));
+const missingForVm = () => Object.keys(VM_PROGRAMS).filter(isMissing);
 
 function installForVm() {
   const missing = missingForVm();
@@ -194,6 +189,10 @@ const THINGS = {
     provide: () => buildShim('--all'),
   },
   vm: { isThere: () => missingForVm().length === 0, provide: installForVm },
+  git: {
+    isThere: () => !isMissing('git'),
+    provide: () => installPackages('Tests of the package need git', ['git']),
+  },
 };
 
 async function ensure(name) {

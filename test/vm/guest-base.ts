@@ -1,11 +1,12 @@
 /** The part of the guest's file system that hardly ever changes: Node, busybox, the kernel's modules. */
 import { realpath } from 'node:fs/promises';
+import { findProgram } from '../tools/programs.mjs';
 import { cached, digest, fingerprint } from './cache.js';
 import { writeArchive, type ArchiveEntry } from './cpio.js';
 import type { GuestKernel } from './guest-kernel.js';
 import { moduleEntries, MODULES_VERSION } from './guest-modules.js';
 import type { Preparation } from './progress.js';
-import { capture, findProgram } from './subprocess.js';
+import { capture } from './subprocess.js';
 import { VmError } from './vm-error.js';
 
 /** To be counted up when what the archive is made of changes. */

@@ -3,7 +3,7 @@ import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, wr
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
-import { findProgram } from './subprocess.js';
+import { findProgram } from '../tools/programs.mjs';
 
 /** "a module", as Debian compresses modules. */
 const COMPRESSED = '/Td6WFoAAAFpIt42AgAhARAAAACocI6GAQAHYSBtb2R1bGUAW8E4CwABHAhEYCrIkEKZDQEAAAAAAVla';

@@ -2,10 +2,11 @@
 import { existsSync } from 'node:fs';
 import { mkdir, readdir, rm, symlink } from 'node:fs/promises';
 import { join } from 'node:path';
+import { findProgram } from '../tools/programs.mjs';
 import { cached } from './cache.js';
 import { CACHE } from './paths.js';
 import type { Preparation } from './progress.js';
-import { capture, findProgram } from './subprocess.js';
+import { capture } from './subprocess.js';
 import { VmError } from './vm-error.js';
 
 /** Depends on the newest kernel package of its kind. */

@@ -1,22 +1,7 @@
 import { execFile } from 'node:child_process';
-import { accessSync, constants } from 'node:fs';
-import { delimiter, join } from 'node:path';
+import { delimiter } from 'node:path';
+import { SEARCH_PATH } from '../tools/programs.mjs';
 import { VmError, type VmErrorCode } from './vm-error.js';
-
-// Tools of the system administrator are not on everybody's PATH.
-const SEARCH_PATH = [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin', '/sbin'];
-
-/** Where a program is, or undefined. */
-export function findProgram(name: string): string | undefined {
-  return SEARCH_PATH.map((directory) => join(directory, name)).find((path) => {
-    try {
-      accessSync(path, constants.X_OK);
-      return true;
-    } catch {
-      return false;
-    }
-  });
-}
 
 export interface CaptureOptions {
   readonly cwd?: string;
