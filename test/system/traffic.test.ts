@@ -40,7 +40,9 @@ describeVm('frames through a real card', () => {
       expect(lengths('sent')).toEqual(expect.arrayContaining(LENGTHS));
       expect(lengths('received')).toEqual(expect.arrayContaining(LENGTHS));
       expect(dmarFaults).toEqual([]);
-      expect((reported(output).features as string[]).includes('VIRTIO_F_RING_PACKED')).toBe(format === 'packed');
+      expect((reported(output).features as string[]).includes('VIRTIO_F_RING_PACKED')).toBe(
+        format === 'packed',
+      );
       const { interrupts } = reported(output).statistics as { interrupts: { receive: number } };
       if (mode === 'polled') expect(interrupts.receive).toBe(0);
       else expect(interrupts.receive).toBeGreaterThan(0);
@@ -69,7 +71,8 @@ describeVm('a card with packed rings', () => {
   it(
     'brings 2,000 pings there and back, flooded, without loss, with interrupts and polled',
     async () => {
-      const flood = 'VIRTIO_NET_LOG=info node examples/ping.js 0000:00:10.0 10.0.2.2 --count 2000 --interval 0';
+      const flood =
+        'VIRTIO_NET_LOG=info node examples/ping.js 0000:00:10.0 10.0.2.2 --count 2000 --interval 0';
       const { status, output, dmarFaults } = await runGuest([], `${flood} && ${flood} --polled`, {
         nics: [RINGS.packed],
       });
