@@ -8,7 +8,7 @@
 import { NetDevice, type Transport } from 'virtio-net';
 import { formatIpv4 } from 'virtio-net/packet';
 import { createSimulatedDevice } from 'virtio-net/sim';
-import { readArguments, type PingArguments } from './ping/arguments.js';
+import { readArguments, USAGE, type PingArguments } from './ping/arguments.js';
 import { Pinger } from './ping/pinger.js';
 import { summary } from './ping/report.js';
 import { InterruptWaiting, PolledWaiting } from './ping/waiting.js';
@@ -48,8 +48,9 @@ async function ping(options: PingArguments, signal: AbortSignal): Promise<boolea
 async function main(): Promise<void> {
   const signal = interruption();
   try {
-    const answered = await ping(readArguments(process.argv.slice(2)), signal);
-    process.exitCode = answered ? 0 : 1;
+    const options = readArguments(process.argv.slice(2));
+    if (options === 'help') process.stdout.write(USAGE);
+    else process.exitCode = (await ping(options, signal)) ? 0 : 1;
   } catch (error) {
     if (signal.aborted && error === signal.reason) {
       process.exitCode = 1;

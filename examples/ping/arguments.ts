@@ -1,8 +1,14 @@
 import { parseArgs } from 'node:util';
 import { formatIpv4, parseIpv4 } from 'virtio-net/packet';
 
-export const USAGE =
-  'usage: ping.ts <pci-address|sim> <target> [--source ip] [--count n] [--interval s] [--size bytes] [--polled]';
+export const USAGE = `usage: ping.ts <pci-address|sim> <target> [OPTION...]
+
+  -c, --count n      stop after so many requests; without it, on Ctrl-C
+  -i, --interval s   seconds between requests, 1 by default; 0 sends the next one with each reply, and prints none
+  -s, --size bytes   bytes of data in a request, 56 by default
+  --source ip        address to send from; by default host 15 of the target's /24
+  --polled           poll the card in place of waiting for its interrupts
+`;
 
 export interface PingArguments {
   /** A PCI address, or `sim` for the software device. */
@@ -18,8 +24,8 @@ export interface PingArguments {
   readonly polled: boolean;
 }
 
-/** Reads the command line; throws an Error whose message is for the user. */
-export function readArguments(words: readonly string[]): PingArguments {
+/** Reads the command line; `'help'` if it asks for that. Throws an Error whose message is for the user. */
+export function readArguments(words: readonly string[]): PingArguments | 'help' {
   const { values, positionals } = parseArgs({
     args: [...words],
     allowPositionals: true,
@@ -29,9 +35,11 @@ export function readArguments(words: readonly string[]): PingArguments {
       interval: { type: 'string', short: 'i', default: '1' },
       size: { type: 'string', short: 's', default: '56' },
       polled: { type: 'boolean', default: false },
+      help: { type: 'boolean', short: 'h', default: false },
     },
   });
-  if (positionals.length !== 2) throw new Error(USAGE);
+  if (values.help) return 'help';
+  if (positionals.length !== 2) throw new Error(`a card and a target are needed\n${USAGE.trimEnd()}`);
   const [device, targetText] = positionals;
   const target = parseIpv4(targetText);
   return {

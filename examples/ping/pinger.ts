@@ -59,9 +59,9 @@ export class Pinger {
   private async sendOne(): Promise<void> {
     const destinationMac = await this.resolve();
     if (this.waiting.interrupted) return;
-    this.sent += 1;
-    const sequence = this.sent & 0xffff;
+    const sequence = (this.sent + 1) & 0xffff;
     if (destinationMac === undefined) {
+      this.sent += 1;
       this.trips.errors += 1;
       this.print(
         `From ${formatIpv4(this.options.source)} icmp_seq=${sequence} Destination Host Unreachable\n`,
@@ -80,6 +80,8 @@ export class Pinger {
     this.answered[sequence] = 0;
     this.departures[sequence] = performance.now();
     await this.device.send(request, { signal: this.waiting.signal });
+    // Only now: one that was interrupted while it waited for room was not sent.
+    this.sent += 1;
   }
 
   private async resolve(): Promise<Uint8Array | undefined> {
@@ -119,8 +121,8 @@ export class Pinger {
   }
 
   private findWrongByte(data: Uint8Array): string {
-    if (data.length !== this.data.length) return ` (truncated to ${data.length} bytes)`;
-    const at = data.findIndex((byte, index) => byte !== this.data[index]);
+    if (data.length < this.data.length) return ' (truncated)';
+    const at = this.data.findIndex((byte, index) => byte !== data[index]);
     return at < 0
       ? ''
       : `\nwrong data byte #${at} should be 0x${hex(this.data[at])} but was 0x${hex(data[at])}`;

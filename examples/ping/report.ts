@@ -26,11 +26,10 @@ export class RoundTrips {
   }
 }
 
-/** As ping(8): the longer the time, the fewer the decimals. */
+/** As ping(8): the longer the time, the fewer the decimals; what rounds up to 100 counts as 100. */
 export function formatTime(time: number): string {
-  if (time >= 100) return time.toFixed(0);
-  if (time >= 10) return time.toFixed(1);
-  return time.toFixed(time >= 1 ? 2 : 3);
+  const decimals = [0.9995, 9.995, 99.95].filter((limit) => time < limit).length;
+  return time.toFixed(decimals);
 }
 
 /** The closing lines. */

@@ -19,7 +19,7 @@ const IPV4_TEXT = /^(?:(?:0|[1-9]\d{0,2})\.){3}(?:0|[1-9]\d{0,2})$/;
  * @throws UsageError ADDRESS_MALFORMED
  */
 export function parseMac(text: string): Uint8Array<ArrayBuffer> {
-  if (!MAC_TEXT.test(text)) throw malformed(text, 'MAC');
+  if (!MAC_TEXT.test(text)) throw malformed(text, 'a MAC');
   return Uint8Array.from(text.split(/[:-]/), (part) => Number.parseInt(part, 16));
 }
 
@@ -35,7 +35,7 @@ export function formatMac(bytes: Uint8Array, offset = 0): string {
  */
 export function parseIpv4(text: string): Uint8Array<ArrayBuffer> {
   const parts = IPV4_TEXT.test(text) ? text.split('.').map(Number) : [];
-  if (parts.length !== IPV4_LENGTH || parts.some((part) => part > 255)) throw malformed(text, 'IPv4');
+  if (parts.length !== IPV4_LENGTH || parts.some((part) => part > 255)) throw malformed(text, 'an IPv4');
   return Uint8Array.from(parts);
 }
 
@@ -59,5 +59,5 @@ function hexByte(byte: number): string {
 }
 
 function malformed(text: string, kind: string): UsageError {
-  return new UsageError('ADDRESS_MALFORMED', `${JSON.stringify(text)} is not a ${kind} address`);
+  return new UsageError('ADDRESS_MALFORMED', `${JSON.stringify(text)} is not ${kind} address`);
 }
