@@ -16,7 +16,11 @@ const LOOK_EVERY_MS = 1;
  * @param signal - ends the waiting, not the reset
  * @throws DeviceError DEVICE_RESET_TIMEOUT; the signal's reason
  */
-export async function resetDevice(transport: Transport, timeout: number, signal?: AbortSignal): Promise<void> {
+export async function resetDevice(
+  transport: Transport,
+  timeout: number,
+  signal?: AbortSignal,
+): Promise<void> {
   transport.writeStatus(0);
   const deadline = performance.now() + timeout;
   while (transport.readStatus() !== 0) {
