@@ -3,7 +3,8 @@
  *
  * @packageDocumentation
  */
-export { NetDevice, type FramesOptions, type NetDeviceEvents, type NetDeviceState } from './net-device.js';
+export { NetDevice, type FramesOptions, type NetDeviceEvents } from './net-device.js';
+export type { NetDeviceState } from './net/lifecycle.js';
 export type { NetDeviceOptions } from './net/options.js';
 export type { FeatureName } from './net/feature-table.js';
 export type { FeatureWishes, NegotiatedFeatures } from './net/features.js';

@@ -16,20 +16,13 @@ import { FrameDispatch } from './net/frame-dispatch.js';
 import type { FrameStream } from './net/frame-stream.js';
 import { guard } from './net/guard.js';
 import { giveUp, negotiate, resetDevice } from './net/initialisation.js';
+import { Lifecycle, type NetDeviceState } from './net/lifecycle.js';
 import { checkOptions, type NetDeviceOptions, type Settings } from './net/options.js';
 import { QueuePair } from './net/queue-pair.js';
 import { poolExhausted } from './net/sender.js';
 import { snapshot } from './net/snapshot.js';
 import type { NetStatistics } from './net/statistics.js';
 import type { Transport } from './transport/transport.js';
-
-/**
- * - `stopped`: open, and the device at rest
- * - `running`: frames go in and out
- * - `failed`: the device broke the protocol or asked for a reset; `stop()` and `start()` bring it back
- * - `closed`: everything was given back
- */
-export type NetDeviceState = 'stopped' | 'starting' | 'running' | 'failed' | 'stopping' | 'closed';
 
 export interface NetDeviceEvents {
   /** A frame was received. The packet is lent until the listener returns; see {@link PacketBuffer}. */
@@ -79,28 +72,21 @@ export class NetDevice extends EventEmitter<NetDeviceEvents> {
   readonly mtu: number;
 
   private readonly transport: Transport;
-  private readonly settings: Settings;
-  private readonly log: Logger;
   private readonly queues: QueuePair;
-  private readonly datapath: Datapath;
   private readonly streams: FrameDispatch;
+  private readonly datapath: Datapath;
   private readonly config: ConfigWatch;
-
-  private currentState: NetDeviceState = 'stopped';
-  /** Whether the device is negotiated and at rest, as `open()` leaves it, so that `start()` need not do that. */
-  private fresh = true;
-  private failure: Error | undefined;
-  /** The last of start, stop and close: they run one after another. */
-  private transition: Promise<void> = Promise.resolve();
-  private closing: Promise<void> | undefined;
+  private readonly lifecycle: Lifecycle;
 
   private constructor(transport: Transport, settings: Settings, log: Logger, features: NegotiatedFeatures) {
     super();
     this.transport = transport;
-    this.settings = settings;
-    this.log = log;
     this.features = features;
-    this.config = new ConfigWatch(transport, features, (up) => this.onLink(up));
+    const onLink = (up: boolean): void => {
+      log.info({ link: up }, 'link changed');
+      guard(() => this.emit('link', up));
+    };
+    this.config = new ConfigWatch(transport, features, onLink);
     const { mac, mtu } = this.config.current;
     this.mtu = mtu;
     this.macBytes = mac ?? randomMac();
@@ -123,8 +109,26 @@ export class NetDevice extends EventEmitter<NetDeviceEvents> {
       budget: settings.budget,
       lookAtConfig: () => this.config.look(),
       lookAtConfigNowAndThen: () => this.config.lookNowAndThen(),
-      onFailure: (error) => this.fail(error),
+      onFailure: (error) => this.lifecycle.fail(error),
     });
+    this.lifecycle = new Lifecycle(
+      {
+        transport,
+        settings,
+        log,
+        features,
+        config: this.config,
+        queues: this.queues,
+        streams: this.streams,
+        datapath: this.datapath,
+      },
+      {
+        onState: (state) => guard(() => this.emit('state', state)),
+        onLink,
+        onError: (error) => this.tellOf(error),
+        onClose: () => guard(() => this.emit('close')),
+      },
+    );
     this.watchListeners();
   }
 
@@ -199,7 +203,7 @@ export class NetDevice extends EventEmitter<NetDeviceEvents> {
   }
 
   get state(): NetDeviceState {
-    return this.currentState;
+    return this.lifecycle.state;
   }
 
   /**
@@ -209,27 +213,7 @@ export class NetDevice extends EventEmitter<NetDeviceEvents> {
    *   is stopped, and may be started again
    */
   start(): Promise<void> {
-    return this.inTurn(async () => {
-      if (this.currentState !== 'stopped') {
-        throw new UsageError('DEVICE_ALREADY_STARTED', `${this.address} is ${this.currentState}`);
-      }
-      this.setState('starting');
-      const { linkUp } = this;
-      try {
-        await this.bringUpAgain();
-        this.fresh = false;
-        this.datapath.start();
-        // A device that is not running tells nobody of changes.
-        this.config.reread();
-      } catch (error) {
-        await this.comeToRest().catch((restError: unknown) => {
-          this.log.error({ error: restError }, 'device that did not start could not be stopped either');
-        });
-        throw error;
-      }
-      this.setState('running');
-      if (this.linkUp !== linkUp) this.onLink(this.linkUp);
-    });
+    return this.lifecycle.start();
   }
 
   /**
@@ -240,7 +224,7 @@ export class NetDevice extends EventEmitter<NetDeviceEvents> {
    * @throws UsageError DEVICE_CLOSED, DeviceError DEVICE_RESET_TIMEOUT
    */
   stop(): Promise<void> {
-    return this.inTurn(() => this.stopNow());
+    return this.lifecycle.stop();
   }
 
   /**
@@ -250,16 +234,12 @@ export class NetDevice extends EventEmitter<NetDeviceEvents> {
    * @throws UsageError DEVICE_ALREADY_CLOSED if it was closed before; a call while closing waits for that instead
    */
   close(): Promise<void> {
-    if (this.currentState === 'closed') {
-      return Promise.reject(new UsageError('DEVICE_ALREADY_CLOSED', `${this.address} is closed`));
-    }
-    this.closing ??= this.queueTransition(() => this.closeNow());
-    return this.closing;
+    return this.lifecycle.close();
   }
 
   /** Closes the device, if it is not closed. For `await using`. */
   async [Symbol.asyncDispose](): Promise<void> {
-    if (this.currentState !== 'closed') await this.close();
+    if (this.state !== 'closed') await this.close();
   }
 
   /**
@@ -272,10 +252,10 @@ export class NetDevice extends EventEmitter<NetDeviceEvents> {
    *   DEVICE_NEEDS_RESET
    */
   receive(batch: PacketBuffer[], max: number = BURST): number {
-    if (this.currentState !== 'running') throw this.notRunning();
+    if (this.state !== 'running') throw this.lifecycle.notRunning();
     checkCount('max', max);
     const count = this.queues.receive.receive(batch, max);
-    if (count === 0) this.throwIfBroken();
+    if (count === 0) this.lifecycle.throwIfBroken();
     return count;
   }
 
@@ -290,7 +270,7 @@ export class NetDevice extends EventEmitter<NetDeviceEvents> {
    *   one ends the burst before it); DEVICE_NOT_STARTED, DEVICE_CLOSED, OPTION_INVALID; QueueError QUEUE_BROKEN
    */
   transmit(batch: readonly PacketBuffer[], count: number = batch.length): number {
-    if (this.currentState !== 'running') throw this.notRunning();
+    if (this.state !== 'running') throw this.lifecycle.notRunning();
     checkCount('count', count);
     if (count > batch.length) {
       throw new UsageError(
@@ -299,7 +279,7 @@ export class NetDevice extends EventEmitter<NetDeviceEvents> {
       );
     }
     const taken = this.queues.transmit.transmit(batch, count);
-    if (taken === 0) this.throwIfBroken();
+    if (taken === 0) this.lifecycle.throwIfBroken();
     return taken;
   }
 
@@ -309,7 +289,7 @@ export class NetDevice extends EventEmitter<NetDeviceEvents> {
    * @throws UsageError POOL_EXHAUSTED, DEVICE_CLOSED
    */
   allocate(): PacketBuffer {
-    this.checkOpen();
+    this.lifecycle.checkOpen();
     const packet = this.queues.pool.take() ?? this.takeReclaimed();
     if (packet === undefined) throw poolExhausted(this.queues.pool);
     return packet;
@@ -321,7 +301,7 @@ export class NetDevice extends EventEmitter<NetDeviceEvents> {
    * @throws UsageError DEVICE_CLOSED, OPTION_INVALID
    */
   allocateBatch(batch: PacketBuffer[], count: number): number {
-    this.checkOpen();
+    this.lifecycle.checkOpen();
     checkCount('count', count);
     for (let i = 0; i < count; i += 1) {
       const packet = this.queues.pool.take() ?? this.takeReclaimed();
@@ -342,10 +322,10 @@ export class NetDevice extends EventEmitter<NetDeviceEvents> {
    *   DEVICE_CLOSED; QueueError QUEUE_BROKEN; the signal's reason
    */
   async send(frame: Uint8Array | PacketBuffer, options: { signal?: AbortSignal } = {}): Promise<void> {
-    if (this.currentState !== 'running') throw this.notRunning();
+    if (this.state !== 'running') throw this.lifecycle.notRunning();
     await this.datapath.sender.send(frame, options.signal);
     // The frame was taken, so this promise is fulfilled even if the device has failed by now.
-    this.failIfBroken();
+    this.lifecycle.failIfBroken();
   }
 
   /**
@@ -354,9 +334,9 @@ export class NetDevice extends EventEmitter<NetDeviceEvents> {
    * @throws UsageError DEVICE_NOT_STARTED, DEVICE_CLOSED; QueueError QUEUE_BROKEN; the signal's reason
    */
   async flush(options: { signal?: AbortSignal } = {}): Promise<void> {
-    if (this.currentState !== 'running') throw this.notRunning();
+    if (this.state !== 'running') throw this.lifecycle.notRunning();
     await this.datapath.sender.flush(options.signal);
-    this.throwIfBroken();
+    this.lifecycle.throwIfBroken();
   }
 
   /**
@@ -365,8 +345,8 @@ export class NetDevice extends EventEmitter<NetDeviceEvents> {
    * @throws UsageError DEVICE_CLOSED, OPTION_INVALID; on a device that has failed, what it failed with
    */
   frames(options: FramesOptions = {}): FrameStream {
-    this.checkOpen();
-    if (this.currentState === 'failed' && this.failure !== undefined) throw this.failure;
+    this.lifecycle.checkOpen();
+    this.lifecycle.throwIfFailed();
     const { limit = DEFAULT_STREAM_LIMIT, signal } = options;
     if (!Number.isInteger(limit) || limit < 1) {
       throw new UsageError('OPTION_INVALID', `limit is ${String(limit)}`, {
@@ -390,13 +370,13 @@ export class NetDevice extends EventEmitter<NetDeviceEvents> {
    * @throws UsageError DEVICE_NOT_STARTED, DEVICE_CLOSED; QueueError QUEUE_BROKEN; DeviceError DEVICE_NEEDS_RESET
    */
   poll(): number {
-    if (this.currentState !== 'running') throw this.notRunning();
+    if (this.state !== 'running') throw this.lifecycle.notRunning();
     try {
       const count = this.datapath.poll();
-      this.throwIfBroken();
+      this.lifecycle.throwIfBroken();
       return count;
     } catch (error) {
-      this.fail(error as Error);
+      this.lifecycle.fail(error as Error);
       throw error;
     }
   }
@@ -426,124 +406,9 @@ export class NetDevice extends EventEmitter<NetDeviceEvents> {
     return this;
   }
 
-  // Start, stop, close.
-
-  private async inTurn(step: () => Promise<void>): Promise<void> {
-    this.checkOpen();
-    await this.queueTransition(step);
-  }
-
-  /** Runs a step after all earlier ones have ended, whether or not those failed. */
-  private queueTransition(step: () => Promise<void>): Promise<void> {
-    const turn = this.transition.then(step);
-    this.transition = turn.catch(() => undefined);
-    return turn;
-  }
-
-  /** After `stop()`, takes the device through the negotiation again: with the very same features. */
-  private async bringUpAgain(): Promise<void> {
-    if (this.fresh) return;
-    const { features } = this;
-    await resetDevice(this.transport, this.settings.resetTimeout);
-    negotiate(this.transport, (offered) => {
-      if ((features.negotiatedBits & ~offered) === 0n) return features;
-      throw new DeviceError('DEVICE_FEATURE_MISSING', `${this.address} no longer offers what it did`, {
-        remedy: 'Close the device and open it again.',
-      });
-    });
-  }
-
-  private async stopNow(): Promise<void> {
-    if (this.currentState === 'stopped') return;
-    const failed = this.failure !== undefined;
-    this.setState('stopping');
-    this.datapath.sender.fail(
-      this.failure ?? new UsageError('DEVICE_NOT_STARTED', `${this.address} was stopped`),
-    );
-    if (!failed) {
-      const lost = await this.datapath.drain(this.settings.drainTimeout);
-      if (lost > 0) this.log.warn({ frames: lost }, 'device did not send all frames before it was stopped');
-    }
-    await this.comeToRest();
-  }
-
-  /** Resets the device and takes the buffers back. Nothing is freed as long as the device may still use it. */
-  private async comeToRest(): Promise<void> {
-    this.fresh = false;
-    try {
-      await this.haltAndReset();
-    } catch (error) {
-      this.failure = error as Error;
-      this.setState('failed');
-      throw error;
-    }
-    this.queues.reset();
-    this.failure = undefined;
-    this.setState('stopped');
-  }
-
-  /** A device whose interrupts can not be turned off is reset all the same. */
-  private async haltAndReset(): Promise<void> {
-    try {
-      this.datapath.halt();
-    } finally {
-      await resetDevice(this.transport, this.settings.resetTimeout);
-    }
-  }
-
-  private async closeNow(): Promise<void> {
-    this.streams.end();
-    const atRest = await this.bringToRest();
-    try {
-      await this.giveBack(atRest);
-    } finally {
-      this.setState('closed');
-      this.log.info({}, 'device closed');
-      guard(() => this.emit('close'));
-    }
-  }
-
-  /** A device that did not stop may still write to its buffers: they go only after the transport has cut it off. */
-  private async giveBack(atRest: boolean): Promise<void> {
-    try {
-      if (atRest) this.queues.free();
-    } finally {
-      try {
-        await this.transport.close();
-      } finally {
-        this.queues.free();
-      }
-    }
-  }
-
-  /** Stops and resets the device, whatever its state; says whether that worked. */
-  private async bringToRest(): Promise<boolean> {
-    try {
-      await this.stopNow();
-      if (this.fresh) await resetDevice(this.transport, this.settings.resetTimeout);
-      return true;
-    } catch (error) {
-      this.log.error({ error }, 'device could not be stopped before it was closed');
-      return false;
-    }
-  }
-
-  private setState(state: NetDeviceState): void {
-    if (state === this.currentState) return;
-    this.currentState = state;
-    guard(() => this.emit('state', state));
-  }
-
-  // Packets, changes and failures.
-
   private takeReclaimed(): PacketBuffer | undefined {
-    if (this.currentState !== 'running') return undefined;
+    if (this.state !== 'running') return undefined;
     return this.queues.transmit.reclaim() > 0 ? this.queues.pool.take() : undefined;
-  }
-
-  private onLink(up: boolean): void {
-    this.log.info({ link: up }, 'link changed');
-    guard(() => this.emit('link', up));
   }
 
   /** Has the loop look for frames when somebody begins to listen. */
@@ -553,42 +418,9 @@ export class NetDevice extends EventEmitter<NetDeviceEvents> {
     });
   }
 
-  private failIfBroken(): void {
-    const { broken } = this.datapath;
-    if (broken !== undefined) this.fail(broken);
-  }
-
-  private throwIfBroken(): void {
-    this.failIfBroken();
-    if (this.failure !== undefined) throw this.failure;
-  }
-
-  /** Takes the device out of use and tells everybody who waits. */
-  private fail(error: Error): void {
-    if (this.failure !== undefined || this.currentState !== 'running') return;
-    this.failure = error;
-    this.log.error({ error }, 'device failed');
-    try {
-      this.datapath.halt();
-    } catch (haltError) {
-      this.log.error({ error: haltError }, 'interrupts of the failed device could not be turned off');
-    }
-    this.setState('failed');
-    this.datapath.sender.fail(error);
-    this.streams.fail(error);
-    // Unlike other emitters this one does not crash a program that does not listen: its next call throws the error.
+  /** Unlike other emitters this one does not crash a program that does not listen: its next call throws the error. */
+  private tellOf(error: Error): void {
     if (this.listenerCount('error') > 0) guard(() => this.emit('error', error));
-  }
-
-  private checkOpen(): void {
-    if (this.currentState === 'closed' || this.closing !== undefined) {
-      throw new UsageError('DEVICE_CLOSED', `${this.address} is closed`);
-    }
-  }
-
-  private notRunning(): Error {
-    if (this.currentState === 'closed') return new UsageError('DEVICE_CLOSED', `${this.address} is closed`);
-    return this.failure ?? new UsageError('DEVICE_NOT_STARTED', `${this.address} is ${this.currentState}`);
   }
 }
 
