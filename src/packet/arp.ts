@@ -1,6 +1,6 @@
 /** ARP for IPv4 over Ethernet (RFC 826). */
 import { IPV4_LENGTH, MAC_LENGTH } from './address.js';
-import { checkedField, putAddress, roomFor, viewOf } from './bounds.js';
+import { checkedAddress, checkedField, roomFor, viewOf } from './bounds.js';
 import { ETHER_TYPE } from './ethernet.js';
 
 /** Length of an ARP packet for IPv4 over Ethernet, in bytes. */
@@ -35,15 +35,19 @@ export interface ArpFields {
 export function writeArp(target: Uint8Array, offset: number, fields: ArpFields): number {
   const view = roomFor('An ARP packet', target, offset, ARP_LENGTH);
   const operation = checkedField('operation', fields.operation, 0xffff);
+  const senderMac = checkedAddress('senderMac', fields.senderMac, MAC_LENGTH, target);
+  const senderIp = checkedAddress('senderIp', fields.senderIp, IPV4_LENGTH, target);
+  const targetMac = checkedAddress('targetMac', fields.targetMac, MAC_LENGTH, target);
+  const targetIp = checkedAddress('targetIp', fields.targetIp, IPV4_LENGTH, target);
   view.setUint16(0, HARDWARE_ETHERNET);
   view.setUint16(2, ETHER_TYPE.IPV4);
   view.setUint8(4, MAC_LENGTH);
   view.setUint8(5, IPV4_LENGTH);
   view.setUint16(6, operation);
-  putAddress('senderMac', target, offset + SENDER_MAC, fields.senderMac, MAC_LENGTH);
-  putAddress('senderIp', target, offset + SENDER_IP, fields.senderIp, IPV4_LENGTH);
-  putAddress('targetMac', target, offset + TARGET_MAC, fields.targetMac, MAC_LENGTH);
-  putAddress('targetIp', target, offset + TARGET_IP, fields.targetIp, IPV4_LENGTH);
+  target.set(senderMac, offset + SENDER_MAC);
+  target.set(senderIp, offset + SENDER_IP);
+  target.set(targetMac, offset + TARGET_MAC);
+  target.set(targetIp, offset + TARGET_IP);
   return ARP_LENGTH;
 }
 

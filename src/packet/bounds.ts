@@ -34,21 +34,22 @@ export function checkedField(name: string, value: number, max: number): number {
 }
 
 /**
- * Copies an address of a fixed length into a header.
+ * The address, if it has its fixed length. Where it is a view of the memory that the header is written to, it is a
+ * copy, so that the addresses of a received packet can change places.
  *
  * @throws UsageError PACKET_FIELD_INVALID
  */
-export function putAddress(
+export function checkedAddress(
   name: string,
-  target: Uint8Array,
-  offset: number,
   address: Uint8Array,
   length: number,
-): void {
+  target: Uint8Array,
+): Uint8Array {
   if (address.length !== length) {
     throw new UsageError('PACKET_FIELD_INVALID', `${name} has ${address.length} bytes, not ${length}`);
   }
-  target.set(address, offset);
+  // Not slice(): that of a Buffer is a view again.
+  return address.buffer === target.buffer ? new Uint8Array(address) : address;
 }
 
 function isRange(bytes: Uint8Array, offset: number, end: number): boolean {

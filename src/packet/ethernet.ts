@@ -1,6 +1,6 @@
 /** The Ethernet II header (IEEE 802.3). */
 import { MAC_LENGTH } from './address.js';
-import { checkedField, putAddress, roomFor, viewOf } from './bounds.js';
+import { checkedAddress, checkedField, roomFor, viewOf } from './bounds.js';
 
 /** Length of the header in bytes: destination, source, type. */
 export const ETHERNET_HEADER_LENGTH = 14;
@@ -37,8 +37,10 @@ export interface EthernetHeader extends EthernetFields {
 export function writeEthernet(target: Uint8Array, offset: number, fields: EthernetFields): number {
   const view = roomFor('An Ethernet header', target, offset, ETHERNET_HEADER_LENGTH);
   const etherType = checkedField('etherType', fields.etherType, 0xffff);
-  putAddress('destination', target, offset, fields.destination, MAC_LENGTH);
-  putAddress('source', target, offset + MAC_LENGTH, fields.source, MAC_LENGTH);
+  const destination = checkedAddress('destination', fields.destination, MAC_LENGTH, target);
+  const source = checkedAddress('source', fields.source, MAC_LENGTH, target);
+  target.set(destination, offset);
+  target.set(source, offset + MAC_LENGTH);
   view.setUint16(12, etherType);
   return ETHERNET_HEADER_LENGTH;
 }

@@ -1,6 +1,6 @@
 /** The IPv4 header (RFC 791). */
 import { IPV4_LENGTH } from './address.js';
-import { checkedField, putAddress, roomFor, viewOf } from './bounds.js';
+import { checkedAddress, checkedField, roomFor, viewOf } from './bounds.js';
 import { internetChecksum } from './checksum.js';
 
 /** Length of a header without options, in bytes. */
@@ -65,8 +65,10 @@ export function writeIpv4(target: Uint8Array, offset: number, fields: Ipv4Fields
   view.setUint8(8, checkedField('ttl', fields.ttl ?? DEFAULT_TTL, 0xff));
   view.setUint8(9, checkedField('protocol', fields.protocol, 0xff));
   view.setUint16(10, 0);
-  putAddress('source', target, offset + SOURCE, fields.source, IPV4_LENGTH);
-  putAddress('destination', target, offset + DESTINATION, fields.destination, IPV4_LENGTH);
+  const source = checkedAddress('source', fields.source, IPV4_LENGTH, target);
+  const destination = checkedAddress('destination', fields.destination, IPV4_LENGTH, target);
+  target.set(source, offset + SOURCE);
+  target.set(destination, offset + DESTINATION);
   view.setUint16(10, internetChecksum(target, offset, offset + IPV4_HEADER_LENGTH));
   return IPV4_HEADER_LENGTH;
 }

@@ -9,6 +9,7 @@ import {
   parseMac,
   readArpFrame,
   readEchoFrame,
+  writeArp,
   writeEchoFrame,
 } from '../../src/packet/index.js';
 import { hex, ip, mac, u16 } from './support.js';
@@ -51,6 +52,54 @@ describe('ARP frames', () => {
     for (let length = 0; length < 42; length++) expect(readArpFrame(request, 0, length)).toBeUndefined();
     request[13] = 0;
     expect(readArpFrame(request)).toBeUndefined();
+  });
+});
+
+describe('a received packet', () => {
+  const request = {
+    ...{ sourceMac: GUEST.mac, destinationMac: GATEWAY.mac, sourceIp: GUEST.ip, destinationIp: GATEWAY.ip },
+    ...{ identifier: 1, sequence: 1, data: Uint8Array.of(1, 2, 3) },
+  };
+
+  it.each<[string, (bytes: Uint8Array) => Uint8Array]>([
+    ['Uint8Array', (bytes) => bytes],
+    ['Buffer', (bytes) => Buffer.from(bytes)],
+  ])('is answered where it lies: echo in a %s', (_name, hold) => {
+    const frame = hold(buildIcmpEcho(request));
+    const read = readEchoFrame(frame);
+    if (read === undefined) throw new Error('unread');
+    const { ethernet, ipv4, echo } = read;
+    writeEchoFrame(frame, 0, {
+      ...{ type: 0, sourceMac: ethernet.destination, destinationMac: ethernet.source },
+      ...{ sourceIp: ipv4.destination, destinationIp: ipv4.source },
+      ...{ identifier: echo.identifier, sequence: echo.sequence },
+      data: frame.subarray(echo.payloadOffset, echo.payloadEnd),
+    });
+    const { sourceMac, destinationMac, sourceIp, destinationIp } = request;
+    const reply = buildIcmpEcho({
+      ...{ ...request, type: 0, sourceMac: destinationMac, destinationMac: sourceMac },
+      ...{ sourceIp: destinationIp, destinationIp: sourceIp },
+    });
+    expect([...frame]).toEqual([...reply]);
+  });
+
+  it('is answered where it lies: ARP', () => {
+    const frame = buildArpReply({
+      ...{ senderMac: GUEST.mac, senderIp: GUEST.ip, targetMac: GATEWAY.mac, targetIp: GATEWAY.ip },
+    });
+    const arp = readArpFrame(frame);
+    if (arp === undefined) throw new Error('unread');
+    writeArp(frame, 14, {
+      ...{ operation: 2, senderMac: arp.targetMac, senderIp: arp.targetIp },
+      ...{ targetMac: arp.senderMac, targetIp: arp.senderIp },
+    });
+    expect(readArpFrame(frame)).toEqual({
+      operation: 2,
+      senderMac: GATEWAY.mac,
+      senderIp: GATEWAY.ip,
+      targetMac: GUEST.mac,
+      targetIp: GUEST.ip,
+    });
   });
 });
 
