@@ -14,6 +14,9 @@ export interface FakeDevice {
   readonly address: string;
   readonly vendor?: number;
   readonly device?: number;
+  readonly revision?: number;
+  readonly subsystemVendor?: number;
+  readonly subsystemDevice?: number;
   readonly driver?: string;
   readonly driverOverride?: string;
   readonly group?: number;
@@ -80,12 +83,12 @@ export class FakeSysfs implements KernelControls {
     await mkdir(path, { recursive: true });
     const attribute = (name: string, value: string): Promise<void> =>
       writeFile(join(path, name), `${value}\n`);
-    const hex = (value: number): string => `0x${value.toString(16).padStart(4, '0')}`;
+    const hex = (value: number, digits = 4): string => `0x${value.toString(16).padStart(digits, '0')}`;
     await attribute('vendor', hex(device.vendor ?? 0x1af4));
     await attribute('device', hex(device.device ?? 0x1041));
-    await attribute('subsystem_vendor', '0x1af4');
-    await attribute('subsystem_device', '0x1100');
-    await attribute('revision', '0x01');
+    await attribute('subsystem_vendor', hex(device.subsystemVendor ?? 0x1af4));
+    await attribute('subsystem_device', hex(device.subsystemDevice ?? 0x1100));
+    await attribute('revision', hex(device.revision ?? 1, 2));
     await attribute('class', '0x020000');
     await attribute('driver_override', device.driverOverride ?? '(null)');
     if (device.group !== undefined) await this.#joinGroup(device.address, device.group);

@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import { checkVirtioNet } from '../../src/pci/identify.js';
 import { findPciDevice } from '../../src/pci/sysfs.js';
-import { FakeSysfs, type FakeSysfsOptions } from './fake-sysfs.js';
+import { FakeSysfs, type FakeDevice, type FakeSysfsOptions } from './fake-sysfs.js';
 
 const ADDRESS = '0000:00:10.0';
 const made: FakeSysfs[] = [];
@@ -83,15 +83,26 @@ describe('findPciDevice', () => {
 });
 
 describe('checkVirtioNet', () => {
-  const check = async (vendor: number, device: number): Promise<void> => {
-    checkVirtioNet(
-      await findPciDevice(ADDRESS, await sysfsWith({ devices: [{ address: ADDRESS, vendor, device }] })),
-    );
+  const check = async (
+    vendor: number,
+    device: number,
+    others: Pick<FakeDevice, 'revision' | 'subsystemVendor' | 'subsystemDevice'> = {},
+  ): Promise<void> => {
+    const options = await sysfsWith({ devices: [{ address: ADDRESS, vendor, device, ...others }] });
+    checkVirtioNet(await findPciDevice(ADDRESS, options));
   };
 
-  it('accepts a modern and a transitional card (pci/pci-device-discovery/1 to /4)', async () => {
+  // Proves: pci/pci-device-discovery/1, pci/pci-device-discovery/2
+  it('accepts a modern and a transitional card', async () => {
     await check(0x1af4, 0x1041);
     await check(0x1af4, 0x1000);
+  });
+
+  // Proves: pci/pci-device-discovery/3, pci/pci-device-discovery/4
+  it('accepts any revision and any subsystem', async () => {
+    for (const revision of [0, 1, 2, 0xff]) await check(0x1af4, 0x1041, { revision });
+    await check(0x1af4, 0x1041, { subsystemVendor: 0x8086, subsystemDevice: 0xffff });
+    await check(0x1af4, 0x1000, { subsystemVendor: 0, subsystemDevice: 0, revision: 7 });
   });
 
   it.each([

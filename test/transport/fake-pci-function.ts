@@ -42,7 +42,8 @@ export function readBytes(bytes: Uint8Array, offset: number, width: AccessWidth)
 
 export class FakePciFunction implements PciFunction {
   readonly address = '0000:00:10.0';
-  readonly memory = NO_MEMORY;
+  /** There is none, unless a test gives it some. */
+  memory: DmaMemory = NO_MEMORY;
   readonly configSize = 256;
   /** What happened, in order: the calls that change something. */
   readonly events: string[] = [];

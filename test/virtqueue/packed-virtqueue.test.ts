@@ -3,6 +3,7 @@ import { DescriptorChain } from '../../src/virtqueue/descriptor-chain.js';
 import { PackedVirtqueue } from '../../src/virtqueue/packed-virtqueue.js';
 import { NOTHING_USED } from '../../src/virtqueue/virtqueue.js';
 import { PlainMemory } from '../support/plain-memory.js';
+import { readDescriptor } from './device.js';
 import { PackedDevice } from './packed-device.js';
 
 interface Rig {
@@ -68,7 +69,6 @@ describe('a packed ring', () => {
     expect(it.ring.freeDescriptors).toBe(size);
   });
 
-  // Proves: packed/updating-flags/1, packed/scatter-gather-support/6, packed/the-virtqueue-descriptor-table/2
   it('shows a burst to the device at once, by the flags of its first descriptor', () => {
     const it = rig(8);
     for (let token = 0; token < 3; token += 1) it.ring.addReadable(token, 0, 0, 1);
@@ -80,7 +80,20 @@ describe('a packed ring', () => {
     expect([it.device.take()?.id, it.device.take()?.id, it.device.take()?.id]).toEqual([0, 1, 2]);
   });
 
-  // Proves: packed/scatter-gather-support/2, packed/scatter-gather-support/3, packed/scatter-gather-support/5
+  // Proves: packed/scatter-gather-support/6
+  it('shows the first descriptor of a list after all the others', () => {
+    const it = rig(4);
+    it.ring.addChain(
+      0,
+      new DescriptorChain(3).addReadable(1, 0, 2).addReadable(2, 0, 2).addWritable(3, 0, 9),
+    );
+    expect([0, 1, 2].map((position) => flagsOf(it, position))).toEqual([0, 0x81, 0x82]);
+    it.ring.publish();
+    expect([0, 1, 2].map((position) => flagsOf(it, position))).toEqual([0x81, 0x81, 0x82]);
+  });
+
+  // Proves: packed/scatter-gather-support/2, packed/scatter-gather-support/3, packed/scatter-gather-support/4,
+  //   packed/scatter-gather-support/5
   it('carries chains over the end of the ring', () => {
     const it = rig(5);
     const chain = (): DescriptorChain =>
@@ -99,7 +112,37 @@ describe('a packed ring', () => {
     expect(() => it.ring.addChain(0, long)).toThrow(expect.objectContaining({ code: 'QUEUE_CHAIN_INVALID' }));
   });
 
-  // Proves: packed/indirect-descriptors/1, packed/indirect-descriptors/2, packed/indirect-descriptors/4
+  // Proves: packed/indirect-descriptors/1
+  it('uses an indirect table only where one was asked for', () => {
+    const it = rig(4, { indirectEntries: 0 });
+    it.ring.addChain(0, new DescriptorChain(2).addReadable(7, 0, 2).addWritable(8, 0, 9));
+    it.ring.publish();
+    expect([flagsOf(it, 0), flagsOf(it, 1)]).toEqual([0x81, 0x82]);
+  });
+
+  // Proves: packed/indirect-descriptors/2, packed/indirect-descriptors/4
+  it('sets no flag but WRITE in an indirect table, and puts none into a list of descriptors', () => {
+    const it = rig(4, { indirectEntries: 3 });
+    const chain = new DescriptorChain(3).addReadable(1, 0, 2).addReadable(2, 0, 2).addWritable(3, 0, 9);
+    for (const token of [0, 1]) it.ring.addChain(token, chain);
+    it.ring.publish();
+    expect([flagsOf(it, 0), flagsOf(it, 1), flagsOf(it, 2)]).toEqual([0x84, 0x84, 0]);
+    const { lo, hi } = it.ring.layout.descriptorArea;
+    for (const position of [0, 1]) {
+      const table = readDescriptor(it.memory.bytesAt(lo, hi, 64), position);
+      const bytes = it.memory.bytesAt(table.lo, table.hi, table.length);
+      expect([0, 1, 2].map((index) => readDescriptor(bytes, index).words[1])).toEqual([0, 0, 2]);
+    }
+  });
+
+  // Proves: packed/indirect-descriptors/3
+  it('refuses a chain that is longer than the queue, though its tables would hold it', () => {
+    const it = rig(2, { indirectEntries: 8 });
+    const long = new DescriptorChain(3).addReadable(0, 0, 1).addReadable(0, 0, 1).addReadable(0, 0, 1);
+    expect(() => it.ring.addChain(0, long)).toThrow(expect.objectContaining({ code: 'QUEUE_CHAIN_INVALID' }));
+    expect(it.ring.freeDescriptors).toBe(2);
+  });
+
   it('carries chains in indirect tables, where it has them', () => {
     const it = rig(4, { indirectEntries: 3 });
     for (let round = 0; round < 20; round += 1) {

@@ -3,6 +3,7 @@ import { DescriptorChain } from '../../src/virtqueue/descriptor-chain.js';
 import { SplitVirtqueue } from '../../src/virtqueue/split-virtqueue.js';
 import { NOTHING_USED } from '../../src/virtqueue/virtqueue.js';
 import { PlainMemory } from '../support/plain-memory.js';
+import { readDescriptor } from './device.js';
 import { SplitDevice } from './split-device.js';
 
 interface Rig {
@@ -57,6 +58,24 @@ describe('a split ring', () => {
     expect(memory.allocatedBytes).toBe(0);
   });
 
+  // Proves: split/available-buffer-notification-suppression/1
+  it('begins with all of its words 0, whatever the memory held', () => {
+    const memory = new PlainMemory();
+    const dirty = {
+      behindIommu: false,
+      allocatedBytes: 0,
+      allocate: (size: number) => {
+        const region = memory.allocate(size);
+        new Uint8Array(region.buffer).fill(0xff);
+        return region;
+      },
+    };
+    const { layout } = new SplitVirtqueue(dirty, { index: 0, size: 8, eventIndex: false });
+    const { lo, hi } = layout.deviceArea;
+    expect([...memory.bytesAt(lo, hi, 4 + 8 * 8 + 2)]).toEqual(new Array(4 + 8 * 8 + 2).fill(0));
+    expect([...memory.bytesAt(layout.driverArea.lo, layout.driverArea.hi, 4)]).toEqual([0, 0, 0, 0]);
+  });
+
   it('gives addresses above 4 GiB in both halves', () => {
     const { ring, device } = rig(4, { base: 0x1_2345_0000_0000 });
     ring.addWritable(1, 0xfffffffe, 0xabcd, 100);
@@ -66,7 +85,6 @@ describe('a split ring', () => {
     ]);
   });
 
-  // Proves: split/the-virtqueue-available-ring/1, split/updating-idx/1
   it('shows nothing to the device before it is published', () => {
     const { ring, device } = rig(8);
     ring.addReadable(5, 0, 0, 1);
@@ -144,13 +162,31 @@ describe('chains', () => {
     }
   });
 
-  // Proves: split/indirect-descriptors/1, split/indirect-descriptors/2, split/indirect-descriptors/4
-  it('uses an indirect table only where one was asked for, and never within another', () => {
+  /** The flags of the first three descriptors of a table. */
+  function flagsAt(memory: PlainMemory, lo: number, hi: number): number[] {
+    return [0, 1, 2].map((index) => readDescriptor(memory.bytesAt(lo, hi, 48), index).words[0]);
+  }
+
+  // Proves: split/indirect-descriptors/1
+  it('uses an indirect table only where one was asked for', () => {
     const { ring, memory } = rig(4, { indirectEntries: 0 });
     ring.addChain(0, request());
     const { lo, hi } = ring.layout.descriptorArea;
-    const flags = [0, 1, 2].map((index) => memory.bytesAt(lo, hi, 64)[16 * index + 12]);
-    expect(flags).toEqual([1, 1, 2]);
+    expect(flagsAt(memory, lo, hi)).toEqual([1, 1, 2]);
+  });
+
+  // Proves: split/indirect-descriptors/2, split/indirect-descriptors/4
+  it('puts no table within another, and none into a chain of descriptors', () => {
+    const { ring, memory } = rig(4, { indirectEntries: 3 });
+    ring.addChain(0, request());
+    ring.addChain(1, request());
+    const { lo, hi } = ring.layout.descriptorArea;
+    expect(flagsAt(memory, lo, hi)).toEqual([4, 4, 0]);
+    for (const position of [0, 1]) {
+      const table = readDescriptor(memory.bytesAt(lo, hi, 64), position);
+      expect(table.length).toBe(48);
+      expect(flagsAt(memory, table.lo, table.hi)).toEqual([1, 1, 2]);
+    }
   });
 
   it('says when there is no room now, and changes nothing', () => {
