@@ -152,7 +152,7 @@ export class NetDevice extends EventEmitter<NetDeviceEvents> {
     } catch (error) {
       // The reason why opening failed matters more than what may go wrong now.
       await transport?.close().catch((closeError: unknown) => {
-        options.logger?.error({ error: closeError }, 'device could not be given back');
+        options.logger?.error({ err: closeError }, 'device could not be given back');
       });
       throw error;
     }

@@ -107,11 +107,11 @@ export class Lifecycle {
     if (this.failure !== undefined || this.state !== 'running') return;
     const { datapath, streams, log } = this.parts;
     this.failure = error;
-    log.error({ error }, 'device failed');
+    log.error({ err: error }, 'device failed');
     try {
       datapath.halt();
     } catch (haltError) {
-      log.error({ error: haltError }, 'interrupts of the failed device could not be turned off');
+      log.error({ err: haltError }, 'interrupts of the failed device could not be turned off');
     }
     this.setState('failed');
     datapath.sender.fail(error);
@@ -146,7 +146,7 @@ export class Lifecycle {
       config.reread();
     } catch (error) {
       await this.comeToRest().catch((restError: unknown) => {
-        log.error({ error: restError }, 'device that did not start could not be stopped either');
+        log.error({ err: restError }, 'device that did not start could not be stopped either');
       });
       throw error;
     }
@@ -225,7 +225,7 @@ export class Lifecycle {
       if (this.fresh) await resetDevice(transport, settings.resetTimeout);
       return true;
     } catch (error) {
-      log.error({ error }, 'device could not be stopped before it was closed');
+      log.error({ err: error }, 'device could not be stopped before it was closed');
       return false;
     }
   }
