@@ -23,6 +23,7 @@ afterEach(async () => {
 });
 
 describe('the link', () => {
+  // Proves: net/device-configuration-layout/5
   it('is told with an event, by interrupt', async () => {
     const { sim, device } = await start();
     const seen: boolean[] = [];

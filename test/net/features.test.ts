@@ -51,7 +51,6 @@ describe('the choice of features', () => {
     ]);
   });
 
-  // Proves: core/feature-bits/4
   it('fails without what is required, and says what the device offers', () => {
     expect(() => chooseFeatures(0n)).toThrow(withCode('DEVICE_FEATURE_MISSING'));
     expect(() => chooseFeatures(0n)).toThrow('it offers nothing');

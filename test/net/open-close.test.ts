@@ -40,7 +40,7 @@ describe('open', () => {
     await finish();
   });
 
-  // Proves: net/device-configuration-layout/4, net/device-configuration-layout/5, core/device-configuration-space/2
+  // Proves: net/device-configuration-layout/4, net/device-configuration-layout/5, core/feature-bits/4
   it('does without MAC, MTU and link status where the device tells none', async () => {
     const { device, finish } = await openBench({ features: ['VIRTIO_F_VERSION_1'], behindIommu: false });
     expect(device.features.missing).toContain('VIRTIO_NET_F_MAC');
@@ -59,7 +59,8 @@ describe('open', () => {
     await second.finish();
   });
 
-  // Proves: core/reserved-feature-bits/2, core/device-status-field/3, core/device-initialization/4, core/device-initialization/5
+  // Proves: core/reserved-feature-bits/2, core/device-status-field/3, core/device-initialization/4,
+  //   core/device-initialization/5, core/feature-bits/4
   it('fails on a device without VERSION_1, says FAILED to it, and gives everything back', async () => {
     const sim = createSimulatedDevice({ features: ['VIRTIO_NET_F_MAC'] });
     const statuses: number[] = [];
@@ -123,6 +124,7 @@ describe('open', () => {
     expectNothingLeft(sim);
   });
 
+  // Proves: pci/common-configuration-structure-layout/5, core/device-reset/1
   it('waits for a reset that takes its time', async () => {
     const sim = createSimulatedDevice();
     const { transport } = sim;
@@ -156,7 +158,6 @@ describe('open', () => {
     await device.close();
   });
 
-  // Proves: core/device-configuration-space/4
   it('refuses a configuration that has no room for what the device offers', async () => {
     const sim = createSimulatedDevice();
     await expect(NetDevice.open(overriding(sim.transport, { configLength: 7 }))).rejects.toThrow(
@@ -280,7 +281,6 @@ describe('start, stop and close', () => {
     await finish();
   });
 
-  // Proves: core/device-cleanup/2, core/device-status-field/1, core/device-status-field/2
   it('can be repeated 200 times without a trace', async () => {
     const sim = createSimulatedDevice({ isolation: true });
     for (let round = 0; round < 200; round += 1) {
@@ -367,6 +367,7 @@ describe('start, stop and close', () => {
     packet.release();
   });
 
+  // Proves: core/device-cleanup/2
   it('frees nothing that a device which can not be reset might still write to', async () => {
     const sim = createSimulatedDevice();
     const { transport } = sim;

@@ -15,6 +15,7 @@ import { numberedFrame, openBench, rings, startBench } from './support.js';
 rings.format = 'packed';
 
 describe('the ring format', () => {
+  // Proves: core/reserved-feature-bits/5
   it('is packed where the device offers that, unless it is unwanted', async () => {
     for (const unwanted of [[], ['VIRTIO_F_RING_PACKED']] as const) {
       const { device, finish } = await openBench({}, { features: { unwanted } });

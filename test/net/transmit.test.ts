@@ -23,8 +23,7 @@ function packets({ device }: Bench, count: number, length = 60): PacketBuffer[] 
 }
 
 describe('transmit()', () => {
-  // Proves: net/packet-transmission/1, net/packet-transmission/2, net/packet-transmission/3,
-  //   net/packet-transmission/21 (the software device refuses a header that is not all zero)
+  // Proves: net/packet-transmission/1
   it('sends a burst with one notification', async () => {
     const it = await start();
     const burst = packets(it, 32);
@@ -33,6 +32,30 @@ describe('transmit()', () => {
     expect(it.sim.statistics.notifications).toBeLessThanOrEqual(2);
     const { transmit } = it.device.statistics();
     expect(transmit).toMatchObject({ frames: 32, bytes: 32 * 60, notifications: { sent: 1 } });
+  });
+
+  // Proves: net/packet-transmission/2, net/packet-transmission/3, net/packet-transmission/5,
+  //   net/packet-transmission/6, net/packet-transmission/7, net/packet-transmission/8, net/packet-transmission/9,
+  //   net/packet-transmission/10, net/packet-transmission/12, net/packet-transmission/13,
+  //   net/packet-transmission/14, net/packet-transmission/15, net/packet-transmission/16,
+  //   net/packet-transmission/21, net/packet-transmission/30, net/packet-transmission/31,
+  //   net/packet-transmission/33, net/packet-transmission/34
+  it('precedes each frame with a header that is all zero, whatever the buffer held', async () => {
+    const it = await start();
+    const frame = numberedFrame(1);
+    for (const start of [12, 64, 101]) {
+      const packet = it.device.allocate();
+      packet.bytes.fill(0xff);
+      packet.start = start;
+      packet.setFrame(frame);
+      it.sim.holdTransmit(true);
+      expect(it.device.transmit([packet])).toBe(1);
+      expect([...packet.bytes.subarray(start - 12, start)]).toEqual(new Array(12).fill(0));
+      expect(packet.bytes.subarray(start, start + frame.length)).toEqual(frame);
+      it.sim.holdTransmit(false);
+    }
+    await it.device.flush();
+    expect(it.sent).toEqual([frame, frame, frame]);
   });
 
   it('clears what the device left in the header of a received packet', async () => {
@@ -55,7 +78,8 @@ describe('transmit()', () => {
     expect(it.sent.map((frame) => frame[17])).toEqual([12, 13, 18, 63, 64, 65, 100]);
   });
 
-  it('takes what there is room for, and leaves the rest to the caller', async () => {
+  // Proves: split/message-framing/2, packed/scatter-gather-support/1
+  it('takes what there is room for, one descriptor for each frame, and leaves the rest to the caller', async () => {
     const it = await start({}, { queueSize: 8, poolSize: 64 });
     it.sim.holdTransmit(true);
     const burst = packets(it, 12);

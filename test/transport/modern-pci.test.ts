@@ -58,7 +58,7 @@ describe('features and status', () => {
     expect(() => transport.writeDriverFeatures(-1n)).toThrow(code('OPTION_INVALID'));
   });
 
-  it('reads and writes the status, of 8 bits (pci/pci-device-layout/1)', () => {
+  it('reads and writes the status, of 8 bits', () => {
     const { device, transport } = make();
     transport.writeStatus(STATUS.ACKNOWLEDGE | STATUS.DRIVER);
     expect(device.status).toBe(3);
@@ -76,7 +76,8 @@ describe('queues', () => {
     ]);
   });
 
-  it('sets a queue up and enables it last (pci/common-configuration-structure-layout/4)', () => {
+  // Proves: pci/common-configuration-structure-layout/4, pci/pci-device-layout/2
+  it('sets a queue up and enables it last', () => {
     const { device, transport } = make();
     transport.enableQueue(1, LAYOUT);
     expect(Object.fromEntries(device.queue(1))).toEqual({
@@ -102,7 +103,8 @@ describe('queues', () => {
     expect(transport.maxQueueSize(0)).toBe(256);
   });
 
-  it('notifies with the queue index, 16 bits wide (pci/available-buffer-notifications/1, /3)', () => {
+  // Proves: pci/available-buffer-notifications/1, pci/available-buffer-notifications/3
+  it('notifies with the queue index, 16 bits wide', () => {
     const { device, transport } = make({ notifyOffOf: (queue) => queue });
     transport.enableQueue(0, LAYOUT);
     transport.enableQueue(1, LAYOUT);
@@ -135,7 +137,8 @@ describe('queues', () => {
     expect(writes(device).filter((one) => !one.startsWith('queue_select'))).toEqual([]);
   });
 
-  it('writes only a power of two as the size of a split ring (pci/common-configuration-structure-layout/3)', () => {
+  // Proves: pci/common-configuration-structure-layout/3
+  it('writes only a power of two as the size of a split ring', () => {
     const { device, transport } = make();
     for (const size of [0, 100, -1, 1.5, NaN]) {
       expect(() => transport.enableQueue(0, { ...LAYOUT, size })).toThrow(code('OPTION_INVALID'));
@@ -143,7 +146,8 @@ describe('queues', () => {
     expect(device.queue(0).get('queue_size')).toBe(256);
   });
 
-  it('takes any size but 0 for a packed ring (pci/common-configuration-structure-layout/2)', () => {
+  // Proves: pci/common-configuration-structure-layout/2
+  it('takes any size but 0 for a packed ring', () => {
     const { device, transport } = make();
     transport.writeDriverFeatures(1n << 34n);
     expect(() => transport.enableQueue(0, { ...LAYOUT, size: 0 })).toThrow(code('OPTION_INVALID'));
@@ -215,19 +219,22 @@ describe('interrupts', () => {
     ...device.queues.map((queue) => queue.get('queue_msix_vector')),
   ];
 
+  // Proves: pci/msi-x-vector-configuration/1, pci/msi-x-vector-configuration/4
   it.each([4, 5, 2048])('gives each event a vector of its own, of %i', (available) => {
     const { calls, device } = routes(available);
     expect(calls).toEqual([['config'], ['queue 0'], ['queue 1'], ['queue 2']]);
     expect(vectorsOf(device)).toEqual([0, 1, 2, 3]);
   });
 
+  // Proves: pci/msi-x-vector-configuration/1, pci/msi-x-vector-configuration/4
   it.each([2, 3])('lets the queues share one, of %i', (available) => {
     const { calls, device } = routes(available);
     expect(calls).toEqual([['config'], ['queue 0', 'queue 1', 'queue 2']]);
     expect(vectorsOf(device)).toEqual([0, 1, 1, 1]);
   });
 
-  it('lets everything share the only one (pci/notification-of-device-configuration-changes/1)', () => {
+  // Proves: pci/notification-of-device-configuration-changes/1, pci/msi-x-vector-configuration/1, pci/msi-x-vector-configuration/4
+  it('lets everything share the only one', () => {
     const { calls, device } = routes(1);
     expect(calls).toEqual([['config', 'queue 0', 'queue 1', 'queue 2']]);
     expect(vectorsOf(device)).toEqual([0, 0, 0, 0]);
@@ -252,7 +259,8 @@ describe('interrupts', () => {
     expect(without.device.queue(0).get('queue_enable')).toBe(1);
   });
 
-  it('notices that a vector was refused (pci/msi-x-vector-configuration/5)', () => {
+  // Proves: pci/msi-x-vector-configuration/5, pci/msi-x-vector-configuration/6
+  it('notices that a vector was refused', () => {
     const queueRefused = make({ refuseVectorsFrom: 2 });
     queueRefused.transport.enableInterrupts(3, NO_HANDLERS);
     queueRefused.transport.enableQueue(0, LAYOUT);
@@ -395,7 +403,8 @@ describe('closing', () => {
 });
 
 describe('a whole life', () => {
-  it('keeps to what a driver must and must not write (pci/common-configuration-structure-layout/1, /6)', async () => {
+  // Proves: pci/common-configuration-structure-layout/1, pci/common-configuration-structure-layout/6
+  it('keeps to what a driver must and must not write', async () => {
     const { device, transport } = make({ features: 0x1_0000_0020n });
     for (let life = 0; life < 2; life++) {
       transport.writeStatus(0);

@@ -48,14 +48,16 @@ describe('finding the virtio structures', () => {
     expect(findAmong(COMMON, ISR, NOTIFY).device).toBeUndefined();
   });
 
-  it('takes the first instance that it can use (pci/virtio-structure-pci-capabilities/2)', () => {
+  // Proves: pci/virtio-structure-pci-capabilities/2
+  it('takes the first instance that it can use', () => {
     const first = { ...NOTIFY, offset: 0x3100, length: 0x100, multiplier: 2 };
     expect(findAmong(COMMON, ISR, first, NOTIFY).notify).toMatchObject({ offset: 0x3100, multiplier: 2 });
     const beyond = { ...NOTIFY, length: 0x1001 };
     expect(findAmong(COMMON, ISR, beyond, NOTIFY).notify).toMatchObject({ offset: 0x3000, length: 0x1000 });
   });
 
-  it('ignores reserved and unneeded types (pci/virtio-structure-pci-capabilities/1)', () => {
+  // Proves: pci/virtio-structure-pci-capabilities/1, pci/vendor-data-capability/1
+  it('ignores reserved and unneeded types', () => {
     const odd = [0, 6, 7, 10, 200, TYPE.PCI, TYPE.SHARED_MEMORY, TYPE.VENDOR].map((type) => ({
       ...COMMON,
       type,
@@ -69,7 +71,8 @@ describe('finding the virtio structures', () => {
     expect(findAmong({ ...COMMON, id: 0x05, offset: 0x40 }, ...ALL).common.offset).toBe(0);
   });
 
-  it('ignores a reserved BAR (pci/virtio-structure-pci-capabilities/4)', () => {
+  // Proves: pci/virtio-structure-pci-capabilities/4
+  it('ignores a reserved BAR', () => {
     for (const bar of [6, 7, 255]) {
       expect(findAmong({ ...COMMON, bar }, ...ALL).common.bar).toBe(4);
       expect(withChange(DEVICE, { bar }).device).toBeUndefined();
@@ -77,12 +80,14 @@ describe('finding the virtio structures', () => {
     }
   });
 
-  it('accepts a longer capability (pci/virtio-structure-pci-capabilities/3)', () => {
+  // Proves: pci/virtio-structure-pci-capabilities/3
+  it('accepts a longer capability', () => {
     expect(withChange(COMMON, { capLength: 24 })).toEqual(findAmong(...ALL));
     expect(withChange(NOTIFY, { capLength: 255 })).toEqual(findAmong(...ALL));
   });
 
-  it('handles an unexpectedly large length (pci/virtio-structure-pci-capabilities/6)', () => {
+  // Proves: pci/virtio-structure-pci-capabilities/6
+  it('handles an unexpectedly large length', () => {
     expect(withChange(COMMON, { length: 0x4000 }).common).toEqual({ bar: 4, offset: 0, length: 0x4000 });
   });
 

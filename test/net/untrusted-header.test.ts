@@ -1,0 +1,73 @@
+/** struct virtio_net_hdr of a received frame: with no offload negotiated, nothing in it means anything. */
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import type { PacketBuffer } from '../../src/memory/packet-buffer.js';
+import { PacketPool } from '../../src/memory/packet-pool.js';
+import { NET_HEADER_SIZE } from '../../src/net/header.js';
+import { ReceiveQueue } from '../../src/net/receive-queue.js';
+import { SplitVirtqueue } from '../../src/virtqueue/split-virtqueue.js';
+import { PlainMemory } from '../support/plain-memory.js';
+import { SplitDevice } from '../virtqueue/split-device.js';
+import { createSimulatedDevice, numberedFrame, overriding } from './support.js';
+
+interface Rig {
+  readonly queue: ReceiveQueue;
+  /** Writes bytes into the next buffer, as a device does that received them. */
+  readonly deliver: (bytes: Uint8Array) => void;
+}
+
+function rig(buffers: number): Rig {
+  const memory = new PlainMemory();
+  const ring = new SplitVirtqueue(memory, { index: 0, size: buffers, eventIndex: true });
+  const device = new SplitDevice(memory, ring.layout, true);
+  const transport = overriding(createSimulatedDevice().transport, { notify: () => undefined });
+  const queue = new ReceiveQueue(ring, new PacketPool(memory, buffers + 1, 1518), transport);
+  queue.fill();
+  return {
+    queue,
+    deliver: (bytes) => {
+      const taken = device.take();
+      const part = taken?.parts[0];
+      if (taken === undefined || part === undefined) throw new Error('there is no buffer');
+      memory.bytesAt(part.address, 0, bytes.length).set(bytes);
+      device.return(taken.id, bytes.length);
+    },
+  };
+}
+
+function receiveOne({ queue }: Rig): Uint8Array {
+  const batch: PacketBuffer[] = [];
+  expect(queue.receive(batch, 8)).toBe(1);
+  const frame = batch[0].copy();
+  batch[0].release();
+  return frame;
+}
+
+describe('a received frame', () => {
+  // Proves: net/processing-of-incoming-packets/1, net/processing-of-incoming-packets/3,
+  //   net/processing-of-incoming-packets/4, net/processing-of-incoming-packets/6,
+  //   net/processing-of-incoming-packets/7, net/processing-of-incoming-packets/9,
+  //   net/setting-up-receive-buffers/4
+  it('is what lies behind the 12 bytes of the header, whatever those are, and whatever it holds', () => {
+    const it = rig(2);
+    const header = fc.uint8Array({ minLength: NET_HEADER_SIZE, maxLength: NET_HEADER_SIZE });
+    fc.assert(
+      fc.property(header, fc.uint8Array({ minLength: 14, maxLength: 1514 }), (bytes, frame) => {
+        it.deliver(Uint8Array.of(...bytes, ...frame));
+        expect(receiveOne(it)).toEqual(frame);
+      }),
+      { numRuns: 500 },
+    );
+  });
+
+  // Proves: split/the-virtqueue-used-ring/1
+  it('ends where the device says that it does, whatever the buffer held before', () => {
+    const it = rig(1);
+    const header = new Uint8Array(NET_HEADER_SIZE);
+    for (const length of [1514, 60, 1000, 14, 61]) {
+      const frame = numberedFrame(length, length);
+      it.deliver(Uint8Array.of(...header, ...frame));
+      expect(receiveOne(it)).toEqual(frame);
+    }
+  });
+});
