@@ -25,11 +25,14 @@ export class NegotiatedFeatures {
   /** The bits that the device offers, and those that were agreed on. */
   readonly offeredBits: bigint;
   readonly negotiatedBits: bigint;
+  /** Names of what the driver uses where it is offered, by its own choice and the program's. */
+  private readonly usable: readonly FeatureName[];
 
   /** @internal */
-  constructor(offeredBits: bigint, negotiatedBits: bigint) {
+  constructor(offeredBits: bigint, negotiatedBits: bigint, usable: readonly FeatureName[]) {
     this.offeredBits = offeredBits;
     this.negotiatedBits = negotiatedBits;
+    this.usable = usable;
   }
 
   /** Whether both sides use the feature. */
@@ -49,8 +52,16 @@ export class NegotiatedFeatures {
 
   /** Names of what the driver would have used, had the device offered it. */
   get missing(): FeatureName[] {
+    return this.usable.filter((name) => (this.offeredBits & featureMask(name)) === 0n);
+  }
+
+  /** Names of what the device offers and the driver supports, but the program did not want. @internal */
+  get leftOut(): FeatureName[] {
     return FEATURE_NAMES.filter(
-      (name) => featureEntry(name).support === 'wanted' && (this.offeredBits & featureMask(name)) === 0n,
+      (name) =>
+        featureEntry(name).support !== 'unsupported' &&
+        !this.usable.includes(name) &&
+        (this.offeredBits & featureMask(name)) !== 0n,
     );
   }
 }
@@ -62,14 +73,11 @@ export class NegotiatedFeatures {
  */
 export function chooseFeatures(offered: bigint, wishes: FeatureWishes = {}): NegotiatedFeatures {
   const required = requiredFeatures(wishes);
-  let chosen = 0n;
-  for (const name of FEATURE_NAMES) {
-    if (isUsed(name, wishes) && (offered & featureMask(name)) !== 0n) chosen |= featureMask(name);
-  }
-  chosen = dropUnmetNeeds(chosen);
+  const usable = FEATURE_NAMES.filter((name) => isUsed(name, wishes));
+  const chosen = dropUnmetNeeds(usable.reduce((bits, name) => bits | (offered & featureMask(name)), 0n));
   const lacking = required.filter((name) => (chosen & featureMask(name)) === 0n);
   if (lacking.length > 0) throw missingFeatures(lacking, offered);
-  return new NegotiatedFeatures(offered, chosen);
+  return new NegotiatedFeatures(offered, chosen, usable);
 }
 
 /**

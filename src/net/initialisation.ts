@@ -45,12 +45,7 @@ export function negotiate(
   const features = choose(transport.readDeviceFeatures());
   transport.writeDriverFeatures(features.negotiatedBits);
   addStatus(transport, STATUS.FEATURES_OK);
-  if ((transport.readStatus() & STATUS.FEATURES_OK) === 0) {
-    throw new DeviceError(
-      'DEVICE_FEATURES_REFUSED',
-      `${transport.name} refused the features ${features.negotiated.join(', ')}`,
-    );
-  }
+  if ((transport.readStatus() & STATUS.FEATURES_OK) === 0) throw featuresRefused(transport, features);
   return features;
 }
 
@@ -62,6 +57,17 @@ export function addStatus(transport: Transport, bit: number): void {
 /** Tells the device that the driver has given up on it, as far as that is still possible (3.1.1). */
 export function giveUp(transport: Transport): void {
   addStatus(transport, STATUS.FAILED);
+}
+
+/** A device may insist on a feature that it offers, as many do on VIRTIO_F_ACCESS_PLATFORM (6.1). */
+function featuresRefused(transport: Transport, { negotiated, leftOut }: NegotiatedFeatures): DeviceError {
+  return new DeviceError(
+    'DEVICE_FEATURES_REFUSED',
+    `${transport.name} refused the features ${negotiated.join(', ')}`,
+    leftOut.length === 0
+      ? {}
+      : { remedy: `It may insist on what the options leave out: ${leftOut.join(', ')}. Want that too.` },
+  );
 }
 
 function resetTimeout(transport: Transport, timeout: number): DeviceError {
