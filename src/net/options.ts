@@ -32,7 +32,7 @@ export interface NetDeviceOptions {
   readonly signal?: AbortSignal;
 }
 
-/** The options with the defaults filled in. @internal */
+/** The options with the defaults filled in. */
 export interface Settings {
   readonly features: FeatureWishes;
   readonly interrupts: boolean;

@@ -6,7 +6,7 @@ import type {
   QueueCounters,
 } from './statistics.js';
 
-/** Reads all counters. @internal */
+/** Reads all counters. */
 export function snapshot(
   { receive, transmit, pool }: QueuePair,
   interrupts: InterruptCounters,

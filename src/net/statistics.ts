@@ -2,7 +2,7 @@
  * What the driver counts. All counts are of this driver since `open()`, in frames unless said otherwise.
  */
 
-/** Counters of one direction. @internal */
+/** Counters of one direction. */
 export class QueueCounters {
   frames = 0;
   bytes = 0;
@@ -10,13 +10,13 @@ export class QueueCounters {
   notificationsSuppressed = 0;
 }
 
-/** Why a received frame was not handed on. @internal */
+/** Why a received frame was not handed on. */
 export class ReceiveDrops {
   short = 0;
   iteratorFull = 0;
 }
 
-/** Interrupts by what they turned out to be. @internal */
+/** Interrupts by what they turned out to be. */
 export class InterruptCounters {
   receive = 0;
   transmit = 0;
