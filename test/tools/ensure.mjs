@@ -179,14 +179,22 @@ function installForVm() {
   );
 }
 
+/** What is built is built again where a source was saved meanwhile. */
+const SOURCE_ATTEMPTS = 3;
+
 /** Each thing by its name: whether it is there, and how it gets there. */
 const THINGS = {
   deps: { isThere: dependenciesMatch, provide: installDependencies },
-  build: { isThere: isBuilt, provide: build },
-  shim: { isThere: () => isShimBuilt(process.arch), provide: () => buildShim() },
+  build: { isThere: isBuilt, provide: build, attempts: SOURCE_ATTEMPTS },
+  shim: {
+    isThere: () => isShimBuilt(process.arch),
+    provide: () => buildShim(),
+    attempts: SOURCE_ATTEMPTS,
+  },
   'shim-all': {
     isThere: () => isShimBuilt('x64') && isShimBuilt('arm64'),
     provide: () => buildShim('--all'),
+    attempts: SOURCE_ATTEMPTS,
   },
   vm: { isThere: () => missingForVm().length === 0, provide: installForVm },
   git: {
@@ -200,8 +208,7 @@ async function ensure(name) {
   if (thing.isThere()) return;
   await withLock(LOCK, () => {
     // Whoever held the lock may have done it meanwhile.
-    if (thing.isThere()) return;
-    thing.provide();
+    for (let left = thing.attempts ?? 1; left > 0 && !thing.isThere(); left -= 1) thing.provide();
     if (!thing.isThere()) throw new EnsureError(`"${name}" is still not as it should be after its set-up.`);
   });
 }

@@ -66,6 +66,21 @@ describe('the dependencies', () => {
   });
 });
 
+describe('what is built', () => {
+  it('is built again where a source was saved meanwhile', () => {
+    const source = join(folder, 'native-shim/one.c');
+    writeFileSync(source, '');
+    fake(
+      'gcc',
+      `for word in "$@"; do [ "$last" = -o ] && /bin/touch -d '1 minute ago' "$word"; last=$word; done
+      [ -e once ] && /bin/touch -d '2 minutes ago' native-shim/*.* native-shim; /bin/touch once`,
+    );
+    const { status, said } = ensure(['shim']);
+    expect(status, said).toBe(0);
+    expect(said.match(/Building the native shim/g)).toHaveLength(2);
+  });
+});
+
 describe('what is missing', () => {
   it('is named with its packages: the compiler that builds the shim, not just any', () => {
     fake('clang', 'exit 1');

@@ -1,5 +1,7 @@
 /** `npm run vm`: runs a command in a guest. See arguments.ts for its command line. */
+import { spawnSync } from 'node:child_process';
 import { ArgumentError, parseArguments, USAGE, type VmArguments } from './arguments.js';
+import { inRepository } from './paths.js';
 import { showProgress } from './progress.js';
 import { runVm } from './run-vm.js';
 import { VmError } from './vm-error.js';
@@ -46,11 +48,22 @@ async function run({ nics, ...options }: VmArguments): Promise<number> {
   }
 }
 
+/** Installs and builds what is missing, once it is known what for. */
+function setUp(): boolean {
+  const ensure = [inRepository('test/tools/ensure.mjs'), 'shim', 'build', 'vm'];
+  const { status, signal } = spawnSync(process.execPath, ensure, { stdio: ['ignore', 'ignore', 'inherit'] });
+  // Ctrl-C reaches both processes: this one ends as it would have without the other.
+  if (signal !== null) process.kill(process.pid, signal);
+  return status === 0;
+}
+
 async function main(): Promise<number> {
   const parsed = parseArguments(process.argv.slice(2));
-  if (parsed !== 'help') return run(parsed);
-  process.stdout.write(USAGE);
-  return 0;
+  if (parsed === 'help') {
+    process.stdout.write(USAGE);
+    return 0;
+  }
+  return setUp() ? run(parsed) : VM_FAILED_STATUS;
 }
 
 try {
