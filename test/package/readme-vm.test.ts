@@ -1,6 +1,6 @@
 /** What README.md says of a real card, done with one. */
 import { expect, it } from 'vitest';
-import { runGuest } from '../system/run-guest.js';
+import { runGuest } from '../vm/run-guest.js';
 import { describeVm } from '../vm/describe-vm.js';
 import { codeBlocks, readReadme, type CodeBlock } from './readme.js';
 import { programs } from './snippets.js';

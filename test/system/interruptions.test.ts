@@ -1,7 +1,7 @@
 /** Ctrl-C, SIGTERM and SIGKILL at any point: the card is given back, or at least can be taken again. */
 import { expect, it } from 'vitest';
 import { describeVm } from '../vm/describe-vm.js';
-import { reported, runGuest } from './run-guest.js';
+import { reported, runGuest } from '../vm/run-guest.js';
 
 const LONG = 900_000;
 const ROUNDS = 40;
@@ -12,7 +12,7 @@ async function interruptAll(signal: string): Promise<{
   drivers: Record<string, number>;
 }> {
   const { status, output, dmarFaults } = await runGuest(
-    ['interruptions'],
+    ['system/guest/interruptions'],
     `node interruptions.mjs 0000:00:10.0 ${signal} ${ROUNDS} ${STEP_MS}`,
     { nics: [{ bind: false }] },
   );

@@ -1,7 +1,7 @@
 /** What can not be had is refused with an error of its own, and leaves everything as it was. */
 import { expect, it } from 'vitest';
 import { describeVm } from '../vm/describe-vm.js';
-import { reported, runGuest } from './run-guest.js';
+import { reported, runGuest } from '../vm/run-guest.js';
 
 const LONG = 600_000;
 
@@ -15,7 +15,7 @@ describeVm('opening a real device', () => {
     'is refused with a code and a remedy, and leaves the device as it was',
     async () => {
       const { status, output, dmarFaults } = await runGuest(
-        ['refusals'],
+        ['system/guest/refusals'],
         'ip link set eth1 up || ip link set eth0 up; node refusals.mjs',
         {
           nics: [

@@ -4,7 +4,7 @@ import { expect, it } from 'vitest';
 import { describeVm } from '../vm/describe-vm.js';
 import { readFrames } from '../vm/pcap.js';
 import type { Holdings } from './guest/holdings.js';
-import { reported, runGuest } from './run-guest.js';
+import { reported, runGuest } from '../vm/run-guest.js';
 
 const LONG = 900_000;
 const LENGTHS = Array.from({ length: 1514 - 60 + 1 }, (_, index) => 60 + index);
@@ -26,7 +26,7 @@ describeVm('frames through a real card', () => {
     'are on the wire what they are in the program, at every length, on %s rings, with %s',
     async (format, mode) => {
       const { status, output, dumps, dmarFaults } = await runGuest(
-        ['echo-lengths'],
+        ['system/guest/echo-lengths'],
         `node echo-lengths.mjs 0000:00:10.0 ${mode} && echo all done`,
         { nics: [{ dump: true, ...RINGS[format] }] },
       );
@@ -94,7 +94,10 @@ describeVm('a card', () => {
   it(
     'leaves nothing behind after 200 lives',
     async () => {
-      const { status, output, dmarFaults } = await runGuest(['lives'], 'node lives.mjs 0000:00:10.0 200');
+      const { status, output, dmarFaults } = await runGuest(
+        ['system/guest/lives'],
+        'node lives.mjs 0000:00:10.0 200',
+      );
       expect(status, output).toBe(0);
       const { before, during, after } = reported(output) as Record<'before' | 'during' | 'after', Holdings>;
       // What is counted is what an open device holds.

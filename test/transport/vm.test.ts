@@ -1,8 +1,8 @@
 /** The same code against a real kernel and real devices: those of QEMU, in a guest with an IOMMU. */
 import { expect, it } from 'vitest';
 import { describeVm } from '../vm/describe-vm.js';
-import { bundleProgram } from '../vm/guest-programs.js';
-import { runVm, type VmOptions, type VmResult } from '../vm/run-vm.js';
+import { reported, runGuest } from '../vm/run-guest.js';
+import type { VmOptions, VmResult } from '../vm/run-vm.js';
 
 const SHIM = '/app/node_modules/virtio-net/native-shim/prebuilt/linux-x64/virtio-net-shim.so';
 
@@ -12,20 +12,11 @@ interface Run {
   readonly seen: Readonly<Record<string, unknown>>;
 }
 
-async function runProgram(source: string, options: Partial<VmOptions>): Promise<Run> {
-  const program = await bundleProgram(`test/transport/guest/${source}.ts`);
-  const result = await runVm({
-    ...options,
-    command: `VIRTIO_NET_SHIM=${SHIM} node /app/program.mjs`,
-    files: { '/app/program.mjs': program },
-  });
-  const seen: Record<string, unknown> = {};
-  for (const line of result.output.split('\n').filter((text) => text.startsWith('{"name"'))) {
-    const { name, value } = JSON.parse(line) as { name: string; value: unknown };
-    seen[name] = value;
-  }
+async function runProgram(name: string, options: Partial<VmOptions>): Promise<Run> {
+  const script = `VIRTIO_NET_SHIM=${SHIM} node ${name}.mjs`;
+  const result = await runGuest([`transport/guest/${name}`], script, options);
   expect(result.status, result.output).toBe(0);
-  return { result, seen };
+  return { result, seen: reported(result.output) };
 }
 
 const failure = (code: string, message: RegExp): unknown => ({

@@ -16,7 +16,7 @@ import {
   readArpFrame,
   readEchoFrame,
 } from 'virtio-net/packet';
-import { report } from './report.js';
+import { report } from '../../vm/guest/report.js';
 
 const SHORTEST = 60;
 const LONGEST = 1514;

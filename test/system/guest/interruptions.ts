@@ -7,7 +7,7 @@ import { spawn, spawnSync } from 'node:child_process';
 import { readlinkSync } from 'node:fs';
 import { basename } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { report } from './report.js';
+import { report } from '../../vm/guest/report.js';
 
 const [address, signal, rounds, step] = process.argv.slice(2);
 const ping = ['examples/ping.js', address, '10.0.2.2', '--interval', '0.01'];

@@ -7,7 +7,7 @@
 import { NetDevice } from 'virtio-net';
 import { buildArpRequest, parseIpv4 } from 'virtio-net/packet';
 import { holdings } from './holdings.js';
-import { report } from './report.js';
+import { report } from '../../vm/guest/report.js';
 
 const [address, rounds] = process.argv.slice(2);
 const WARM_UP = 5;

@@ -5,13 +5,13 @@
  * 13.0 with the kernel's driver; 14.0 has no interrupt vectors.
  */
 import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { chmodSync, readFileSync, readlinkSync, renameSync } from 'node:fs';
 import { basename } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { NetDevice, VirtioNetError, type NetDeviceOptions } from 'virtio-net';
 import { holdings } from './holdings.js';
-import { report } from './report.js';
+import { report } from '../../vm/guest/report.js';
 
 const CARD = '0000:00:10.0';
 const USER = 1000;
@@ -57,20 +57,18 @@ const CASES: Record<string, () => Promise<unknown>> = {
   hold: async () => {
     await using device = await NetDevice.open(CARD);
     await device.start();
+    console.log('"holding"');
     await new Promise((resolve) => process.stdin.once('end', resolve).resume());
     return 'held';
   },
 };
 
 async function heldElsewhere(): Promise<unknown> {
-  const holder = spawn(process.execPath, [self, 'hold'], { stdio: ['pipe', 'ignore', 'inherit'] });
+  const holder = spawn(process.execPath, [self, 'hold'], { stdio: ['pipe', 'pipe', 'inherit'] });
   const ended = new Promise((resolve) => holder.once('exit', resolve));
-  // It holds the card once a second opener is refused.
-  let seen: unknown = 'none';
-  for (let attempt = 0; attempt < 100 && seen === 'none'; attempt += 1) {
-    await sleep(100);
-    seen = await failure(CARD);
-  }
+  // It says so when it has the card; a probe before would be in its way.
+  await Promise.race([once(holder.stdout, 'data'), ended]);
+  const seen = await failure(CARD);
   holder.stdin.end();
   await ended;
   return seen;

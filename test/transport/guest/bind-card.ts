@@ -6,7 +6,7 @@ import { promisify } from 'node:util';
 import { SILENT } from '../../../src/log.js';
 import { bindToVfio } from '../../../src/pci/bind.js';
 import { findPciDevice } from '../../../src/pci/sysfs.js';
-import { failureOf, report } from './report.js';
+import { failureOf, report } from '../../vm/guest/report.js';
 
 const CARD = '0000:00:10.0';
 const DRIVERLESS = '0000:00:11.0';

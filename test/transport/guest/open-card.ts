@@ -3,7 +3,7 @@ import { SILENT } from '../../../src/log.js';
 import { findPciDevice } from '../../../src/pci/sysfs.js';
 import { openPciTransport } from '../../../src/transport/open-pci.js';
 import { STATUS, type QueueLayout, type Transport } from '../../../src/transport/transport.js';
-import { failureOf, report } from './report.js';
+import { failureOf, report } from '../../vm/guest/report.js';
 
 const CARD = '0000:00:10.0';
 const WITHOUT_VECTORS = '0000:00:11.0';
