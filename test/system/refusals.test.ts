@@ -11,6 +11,7 @@ function refusal(code: string, ...words: string[]): unknown {
 }
 
 describeVm('opening a real device', () => {
+  // Proves: core/reserved-feature-bits/4
   it(
     'is refused with a code and a remedy, and leaves the device as it was',
     async () => {

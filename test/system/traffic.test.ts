@@ -17,6 +17,7 @@ function digest(frame: Uint8Array): string {
 const RINGS = { split: {}, packed: { properties: 'packed=on' } } as const;
 
 describeVm('frames through a real card', () => {
+  // Proves: core/reserved-feature-bits/3, core/reserved-feature-bits/5
   it.each([
     ['split', 'interrupts'],
     ['split', 'polled'],
@@ -40,9 +41,9 @@ describeVm('frames through a real card', () => {
       expect(lengths('sent')).toEqual(expect.arrayContaining(LENGTHS));
       expect(lengths('received')).toEqual(expect.arrayContaining(LENGTHS));
       expect(dmarFaults).toEqual([]);
-      expect((reported(output).features as string[]).includes('VIRTIO_F_RING_PACKED')).toBe(
-        format === 'packed',
-      );
+      const features = reported(output).features as string[];
+      expect(features).toContain('VIRTIO_F_ACCESS_PLATFORM');
+      expect(features.includes('VIRTIO_F_RING_PACKED')).toBe(format === 'packed');
       const { interrupts } = reported(output).statistics as { interrupts: { receive: number } };
       if (mode === 'polled') expect(interrupts.receive).toBe(0);
       else expect(interrupts.receive).toBeGreaterThan(0);
