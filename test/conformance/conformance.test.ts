@@ -89,6 +89,11 @@ describe('answers', () => {
     expect(because(named('required'))).toThrow('is negotiated: it is required');
     expect(because('VIRTIO_F_OTHER')).toThrow('the feature VIRTIO_F_OTHER does not exist');
     expect(because()).toThrow('the feature is not named');
+    const should = { ...MUST, level: 'SHOULD' };
+    const notMet: Reason = { category: 'not-met', features: [named('wanted')], why: 'It is hard.' };
+    expect(() => answerAll([should], [], list({ 'core/a/1': notMet }))).toThrow(
+      'is negotiated: it is wanted',
+    );
     expect(() => answerAll([MAY], [], list({ 'net/b/2': GOOD }, [named('unsupported')]))).toThrow(
       'is a feature that the driver knows',
     );

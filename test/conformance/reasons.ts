@@ -16,7 +16,7 @@ export type Category = keyof typeof CATEGORIES;
 
 export interface Reason {
   readonly category: Category;
-  /** Of `not-negotiated`: the features, none of which the driver negotiates. */
+  /** Of `not-negotiated`, and of `not-met` where it is about features: those, none of which the driver negotiates. */
   readonly features?: readonly string[];
   /** One sentence. */
   readonly why: string;
@@ -45,10 +45,10 @@ export function flawOf(
   if (!/^\S.*\.$/.test(why)) return 'the reason is no sentence';
   if (category === 'permission' && level !== 'MAY') return `a ${level} is no permission`;
   if (category === 'not-met' && !level.startsWith('SHOULD')) return `a ${level} has to be met`;
-  if (category !== 'not-negotiated') {
-    return features === undefined ? undefined : 'only a feature that is not negotiated is named';
-  }
-  if (features === undefined || features.length === 0) return 'the feature is not named';
+  if (features === undefined) return category === 'not-negotiated' ? 'the feature is not named' : undefined;
+  if (features.length === 0) return 'the feature is not named';
+  if (!['not-negotiated', 'not-met'].includes(category))
+    return 'only a feature that is not negotiated is named';
   return features.map((name) => flawOfFeature(name, unknownFeatures)).find((flaw) => flaw !== undefined);
 }
 
