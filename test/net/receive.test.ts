@@ -358,6 +358,23 @@ describe.each([true, false])('a listener for one frame, with interrupts %s', (in
     expect(device.statistics().receive.frames).toBe(6);
   });
 
+  it('keeps the order of what is left over again and again', async () => {
+    const { sim, device } = await start({}, { interrupts });
+    const all = Array.from({ length: 50 }, (_, n) => numberedFrame(n));
+    for (const frame of all) sim.inject(frame);
+    const seen: Uint8Array[] = [];
+    const listenOnce = (): unknown => device.once('frame', (packet) => seen.push(packet.copy()));
+    listenOnce();
+    if (!interrupts) device.poll();
+    await eventually(() => seen.length === 1);
+    // The interrupt path leaves more over than one poll takes.
+    for (let n = 1; n < 50; n += 1) {
+      listenOnce();
+      expect(device.poll()).toBe(1);
+    }
+    expect(seen).toEqual(all);
+  });
+
   it('loses no buffer when the device is stopped with some left over', async () => {
     const { sim, device } = await start({}, { interrupts });
     for (let n = 0; n < 5; n += 1) sim.inject(numberedFrame(n));

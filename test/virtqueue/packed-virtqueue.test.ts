@@ -202,6 +202,15 @@ describe('notification of the device', () => {
     it.device.setEvents(0, 0);
     expect(publish()).toBe(true);
   });
+
+  it('does not read an event descriptor where there is no event index', () => {
+    const it = rig(4, { eventIndex: false });
+    // The value is reserved then: notifying is the safe reading.
+    it.device.setEvents(3 | 0x8000, 2);
+    it.ring.addReadable(0, 0, 0, 1);
+    it.ring.publish();
+    expect(it.ring.needsNotification()).toBe(true);
+  });
 });
 
 describe('interrupt suppression', () => {
@@ -229,6 +238,13 @@ describe('interrupt suppression', () => {
     it.ring.publish();
     expect(it.ring.requestInterrupt(2)).toBe(false);
     expect(finishOne(it)).toBe(true);
+    // The second descriptor was skipped: nothing will ever be seen there, and no interrupt comes for it.
+    expect(it.ring.requestInterrupt(2)).toBe(true);
+    expect(it.ring.take()).toBe(0);
+    for (const token of [2, 3]) it.ring.addReadable(token, 0, 0, 1);
+    it.ring.publish();
+    expect(it.ring.requestInterrupt(2)).toBe(false);
+    expect([finishOne(it), finishOne(it)]).toEqual([false, true]);
   });
 
   it('asks through the flags where there is no event index', () => {
@@ -242,6 +258,43 @@ describe('interrupt suppression', () => {
     expect(it.ring.requestInterrupt()).toBe(true);
     expect(it.device.driverEventFlags).toBe(0);
     expect(finishOne(it)).toBe(true);
+  });
+});
+
+describe('a reset', () => {
+  const pair = (): DescriptorChain => new DescriptorChain(2).addReadable(0, 0, 1).addReadable(0, 0, 1);
+
+  // Wherever the ring was left: the laps differ in what a stale descriptor would be taken for.
+  it.each([0, 1, 4, 5, 9])('leaves nothing behind after %i buffers, published or not', (rounds) => {
+    const it = rig(5);
+    for (let round = 0; round < rounds; round += 1) {
+      it.ring.addReadable(round, 0, 0, 1);
+      it.ring.publish();
+      finishOne(it);
+      it.ring.take();
+    }
+    it.device.setEvents(0, 1);
+    it.ring.suppressInterrupts();
+    it.ring.addChain(100, pair());
+    it.ring.publish();
+    it.ring.addReadable(101, 0, 0, 1);
+    const tokens: number[] = [];
+    it.ring.reset((token) => tokens.push(token));
+    expect(tokens.sort()).toEqual([100, 101]);
+    expect(it.ring).toMatchObject({ outstanding: 0, freeDescriptors: 5, broken: undefined });
+    it.ring.publish();
+    expect(it.ring.needsNotification()).toBe(false);
+    const { lo, hi } = it.ring.layout.descriptorArea;
+    expect(it.memory.bytesAt(lo, hi, it.memory.regions[0].size).every((byte) => byte === 0)).toBe(true);
+
+    const device = new PackedDevice(it.memory, it.ring.layout, true);
+    for (const token of [0, 1]) it.ring.addReadable(token, 0, 0, 1);
+    expect(device.hasAvailable).toBe(false);
+    it.ring.publish();
+    expect(it.ring.needsNotification()).toBe(true);
+    // Buffers of several descriptors are forgotten too: otherwise every buffer would interrupt.
+    expect(it.ring.requestInterrupt(2)).toBe(false);
+    expect([finishOne({ ...it, device }), finishOne({ ...it, device })]).toEqual([false, true]);
   });
 });
 
