@@ -66,18 +66,14 @@ export class Interrupts {
     this.#configMapped = false;
   }
 
-  /** Interrupts for a queue; false if it is not mapped to a vector. */
+  /** Interrupts for a queue; false if it is not mapped to a vector, or interrupts are disabled. */
   raiseQueue(queue: number): boolean {
-    if (!this.#mapped.has(queue)) return false;
-    this.#raise(this.#vectorOf(queue));
-    return true;
+    return this.#mapped.has(queue) && this.#raise(this.#vectorOf(queue));
   }
 
-  /** Interrupts for a change of the configuration; false if that is not mapped to a vector. */
+  /** Interrupts for a change of the configuration; false if that has no vector, or interrupts are disabled. */
   raiseConfig(): boolean {
-    if (!this.#configMapped) return false;
-    this.#raise(0);
-    return true;
+    return this.#configMapped && this.#raise(0);
   }
 
   /** The configuration has vector 0; the queues have one each behind it, or share one, or share that one. */
@@ -87,8 +83,9 @@ export class Interrupts {
     return vectors === 1 ? 0 : 1;
   }
 
-  #raise(vector: number): void {
-    if (this.#handlers === undefined || this.#pending.has(vector)) return;
+  #raise(vector: number): boolean {
+    if (this.#handlers === undefined) return false;
+    if (this.#pending.has(vector)) return true;
     this.#pending.add(vector);
     const generation = this.#generation;
     const deliver = (): void => {
@@ -96,6 +93,7 @@ export class Interrupts {
     };
     if (this.#options.delayMs > 0) later(this.#options.delayMs, deliver);
     else soon(deliver);
+    return true;
   }
 
   #deliver(vector: number): void {

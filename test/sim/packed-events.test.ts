@@ -56,6 +56,16 @@ describe('interrupts of a packed queue', () => {
     expect(device.violations).toEqual([]);
   });
 
+  it('are not counted as sent where nobody gets them', async () => {
+    const { device, calls, tx } = start(PACKED);
+    device.transport.disableInterrupts();
+    tx.send(0, FRAME);
+    device.setLink(false);
+    await turn();
+    expect(calls).toEqual([]);
+    expect(device.statistics).toMatchObject({ interruptsSent: 0, configInterrupts: 0 });
+  });
+
   it('come when the descriptor that the driver names is used in its lap, and only then', async () => {
     const { device, calls, tx } = start(PACKED_EVENT_IDX, 3);
     tx.setEvents(DESC, 1, false);
