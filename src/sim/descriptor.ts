@@ -1,4 +1,4 @@
-/** Descriptors, which differ between the ring formats in their last two words alone (VIRTIO 1.3, 2.7.5, 2.8.5). */
+/** Descriptors, which differ between the ring formats in their last two words alone (VIRTIO 1.3, 2.7.5, 2.8.13). */
 import type { Segment } from './chain.js';
 
 /** Length of a descriptor in bytes. */

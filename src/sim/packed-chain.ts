@@ -1,4 +1,4 @@
-/** Reading the descriptor lists of a packed virtqueue (VIRTIO 1.3, 2.8.6 to 2.8.8). */
+/** Reading the descriptor lists of a packed virtqueue (VIRTIO 1.3, 2.8.5 to 2.8.7). */
 import { ChainBuilder, nameInTable, type ChainContext } from './chain-builder.js';
 import type { Chain, Segment } from './chain.js';
 import {

@@ -170,6 +170,7 @@ export class PackedVirtqueue implements Virtqueue {
     const token = this.tokens[id];
     if (token === NOT_OUTSTANDING) return this.breakDown(`it returned buffer ${id}, which it did not have`);
     const writable = this.writableLengths[id];
+    // WRITE in a used descriptor should say whether the length means anything (2.8.4), but QEMU never sets it.
     // For a buffer that it only reads, some devices report the bytes read.
     if (length > writable && writable !== 0) {
       return this.breakDown(`it wrote ${length} bytes into a buffer of ${writable}`);
@@ -254,7 +255,7 @@ export class PackedVirtqueue implements Virtqueue {
       this.indirectTables[word] = chain.lo[part];
       this.indirectTables[word + 1] = chain.hi[part];
       this.indirectTables[word + 2] = chain.lengths[part];
-      // In a table only the write flag means something (2.8.8); the order of the entries is that of the chain.
+      // In a table only the write flag means something (2.8.7); the order of the entries is that of the chain.
       this.indirectTables[word + 3] = (part < chain.readable ? 0 : DESCRIPTOR_WRITE) << 16;
     }
     const length = chain.count * DESCRIPTOR_SIZE;

@@ -65,7 +65,8 @@ export interface Virtqueue {
   /**
    * Asks the device to interrupt once it has finished `count` more buffers.
    *
-   * @returns true if that many are finished already: no interrupt may come for them, so look again
+   * @returns true if that many are finished already (where a ring can not count them: if any are): no interrupt may
+   *   come for them, so look again
    */
   requestInterrupt(count?: number): boolean;
 
