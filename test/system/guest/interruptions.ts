@@ -1,7 +1,7 @@
 /**
  * Interrupts examples/ping.js again and again, each time a little later, and looks what became of the card.
  *
- *     interruptions.mjs <pci-address> <signal> <rounds> <step in ms>
+ *     interruptions.mjs <pci-address> <signal> <rounds>
  */
 import { spawn, spawnSync } from 'node:child_process';
 import { readlinkSync } from 'node:fs';
@@ -9,7 +9,7 @@ import { basename } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { report } from '../../vm/guest/report.js';
 
-const [address, signal, rounds, step] = process.argv.slice(2);
+const [address, signal, rounds] = process.argv.slice(2);
 const ping = ['examples/ping.js', address, '10.0.2.2', '--interval', '0.01'];
 
 interface End {
@@ -18,15 +18,25 @@ interface End {
   readonly output: string;
 }
 
-async function interrupted(delay: number): Promise<End> {
+/** The first sign of a reply, the time of which tells how long everything before takes on this machine. */
+const REPLY = 'bytes from';
+
+/** Runs ping and sends it the signal when `moment` resolves, which is given a promise of the first reply. */
+async function interrupted(moment: (reply: Promise<void>) => Promise<unknown>): Promise<End> {
   const child = spawn(process.execPath, ping, { stdio: ['ignore', 'pipe', 'pipe'] });
   let output = '';
-  for (const stream of [child.stdout, child.stderr])
-    stream.on('data', (data: Buffer) => (output += data.toString()));
+  const reply = new Promise<void>((resolve) => {
+    for (const stream of [child.stdout, child.stderr]) {
+      stream.on('data', (data: Buffer) => {
+        output += data.toString();
+        if (output.includes(REPLY)) resolve();
+      });
+    }
+  });
   const ended = new Promise<End>((resolve) => {
     child.once('close', (code, ending) => resolve({ code, signal: ending, output }));
   });
-  await sleep(delay);
+  await Promise.race([moment(reply), ended]);
   child.kill(signal as NodeJS.Signals);
   return ended;
 }
@@ -49,11 +59,20 @@ function kindOf({ code, signal: ending, output }: End): string {
 
 const ends: Record<string, number> = {};
 const drivers: Record<string, number> = {};
-for (let round = 0; round < Number(rounds); round += 1) {
-  const kind = kindOf(await interrupted(round * Number(step)));
+
+function count(end: End): void {
+  const kind = kindOf(end);
   ends[kind] = (ends[kind] ?? 0) + 1;
   const after = driver();
   drivers[after] = (drivers[after] ?? 0) + 1;
+}
+
+// The first round waits for a reply, the others are spread over the time that this took, and half as much again.
+const began = performance.now();
+count(await interrupted((reply) => reply));
+const reach = 1.5 * (performance.now() - began);
+for (let round = 1; round < Number(rounds); round += 1) {
+  count(await interrupted(() => sleep((reach * round) / Number(rounds))));
 }
 report('ends', ends);
 report('drivers', drivers);
