@@ -10,6 +10,7 @@ import { QueueError } from '../errors.js';
 import type { DmaMemory, DmaRegion } from '../memory/dma.js';
 import type { QueueLayout } from '../transport/transport.js';
 import { checkChain, type DescriptorChain } from './descriptor-chain.js';
+import { IndirectTables } from './indirect-tables.js';
 import {
   EVENTS_AT_DESCRIPTOR,
   EVENTS_DISABLED,
@@ -17,7 +18,6 @@ import {
   PACKED_AVAILABLE,
   PACKED_USED,
   packedLayout,
-  type PackedLayout,
 } from './packed-layout.js';
 import { DESCRIPTOR_INDIRECT, DESCRIPTOR_NEXT, DESCRIPTOR_SIZE, DESCRIPTOR_WRITE } from './split-layout.js';
 import { NOTHING_USED, type Virtqueue } from './virtqueue.js';
@@ -54,15 +54,12 @@ export class PackedVirtqueue implements Virtqueue {
 
   private readonly region: DmaRegion;
   private readonly eventIndex: boolean;
-  private readonly indirectEntries: number;
 
   private readonly words32: Uint32Array;
   private readonly words16: Uint16Array;
   private readonly driverEvents: Uint16Array;
   private readonly deviceEvents: Uint32Array;
-  private readonly indirectTables: Uint32Array;
-  private readonly indirectLo: Uint32Array;
-  private readonly indirectHi: Uint32Array;
+  private readonly indirectTables: IndirectTables;
 
   /** The driver's own records, by buffer id. */
   private readonly tokens: Int32Array;
@@ -95,7 +92,6 @@ export class PackedVirtqueue implements Virtqueue {
     this.index = index;
     this.size = size;
     this.eventIndex = eventIndex;
-    this.indirectEntries = indirectEntries;
     this.freeDescriptors = size;
 
     const layout = packedLayout(size, indirectEntries);
@@ -105,16 +101,13 @@ export class PackedVirtqueue implements Virtqueue {
     this.words16 = new Uint16Array(region.buffer, layout.descriptors, size * WORDS);
     this.driverEvents = new Uint16Array(region.buffer, layout.driverEvents, 2);
     this.deviceEvents = new Uint32Array(region.buffer, layout.deviceEvents, 1);
-    this.indirectTables = new Uint32Array(region.buffer, layout.indirect, size * indirectEntries * 4);
+    this.indirectTables = new IndirectTables(region, layout.indirect, size, indirectEntries);
     this.layout = {
       size,
       descriptorArea: region.addressOf(layout.descriptors),
       driverArea: region.addressOf(layout.driverEvents),
       deviceArea: region.addressOf(layout.deviceEvents),
     };
-    this.indirectLo = new Uint32Array(indirectEntries > 0 ? size : 0);
-    this.indirectHi = new Uint32Array(this.indirectLo.length);
-    this.locateIndirectTables(layout);
 
     this.tokens = new Int32Array(size);
     this.writableLengths = new Uint32Array(size);
@@ -133,7 +126,7 @@ export class PackedVirtqueue implements Virtqueue {
 
   addChain(token: number, chain: DescriptorChain): boolean {
     checkChain(chain, this);
-    if (chain.count > 1 && chain.count <= this.indirectEntries) return this.addIndirect(token, chain);
+    if (this.indirectTables.takes(chain)) return this.addIndirect(token, chain);
     if (this.freeDescriptors < chain.count) return false;
     const id = this.takeId(token, chain.count, chain.writableLength);
     for (let part = 0; part < chain.count; part += 1) {
@@ -249,17 +242,12 @@ export class PackedVirtqueue implements Virtqueue {
   private addIndirect(token: number, chain: DescriptorChain): boolean {
     if (this.freeDescriptors === 0) return false;
     const id = this.takeId(token, 1, chain.writableLength);
-    const first = id * this.indirectEntries;
     for (let part = 0; part < chain.count; part += 1) {
-      const word = (first + part) << 2;
-      this.indirectTables[word] = chain.lo[part];
-      this.indirectTables[word + 1] = chain.hi[part];
-      this.indirectTables[word + 2] = chain.lengths[part];
       // In a table only the write flag means something (2.8.7); the order of the entries is that of the chain.
-      this.indirectTables[word + 3] = (part < chain.readable ? 0 : DESCRIPTOR_WRITE) << 16;
+      this.indirectTables.write(id, chain, part, (part < chain.readable ? 0 : DESCRIPTOR_WRITE) << 16);
     }
     const length = chain.count * DESCRIPTOR_SIZE;
-    this.fill(id, this.indirectLo[id], this.indirectHi[id], length, DESCRIPTOR_INDIRECT);
+    this.fill(id, this.indirectTables.lo[id], this.indirectTables.hi[id], length, DESCRIPTOR_INDIRECT);
     return true;
   }
 
@@ -333,13 +321,5 @@ export class PackedVirtqueue implements Virtqueue {
       `The device broke the protocol on queue ${this.index}: ${how}`,
     );
     return NOTHING_USED;
-  }
-
-  private locateIndirectTables(layout: PackedLayout): void {
-    for (let id = 0; id < this.indirectLo.length; id += 1) {
-      const address = this.region.addressOf(layout.indirect + id * this.indirectEntries * DESCRIPTOR_SIZE);
-      this.indirectLo[id] = address.lo;
-      this.indirectHi[id] = address.hi;
-    }
   }
 }

@@ -13,6 +13,7 @@ import { QueueError } from '../errors.js';
 import type { DmaMemory, DmaRegion } from '../memory/dma.js';
 import type { QueueLayout } from '../transport/transport.js';
 import { checkChain, type DescriptorChain } from './descriptor-chain.js';
+import { IndirectTables } from './indirect-tables.js';
 import {
   AVAILABLE_NO_INTERRUPT,
   DESCRIPTOR_INDIRECT,
@@ -21,7 +22,6 @@ import {
   DESCRIPTOR_WRITE,
   splitLayout,
   USED_NO_NOTIFY,
-  type SplitLayout,
 } from './split-layout.js';
 import { NOTHING_USED, type Virtqueue } from './virtqueue.js';
 
@@ -53,19 +53,16 @@ export class SplitVirtqueue implements Virtqueue {
 
   private readonly region: DmaRegion;
   private readonly eventIndex: boolean;
-  private readonly indirectEntries: number;
   private readonly mask: number;
 
   private readonly descriptors: Uint32Array;
   private readonly available: Uint16Array;
   private readonly used16: Uint16Array;
   private readonly used32: Uint32Array;
-  private readonly indirectTables: Uint32Array;
+  private readonly indirectTables: IndirectTables;
   /** Positions of used_event and avail_event, behind the entries of the respective ring. */
   private readonly usedEventAt: number;
   private readonly availEventAt: number;
-  private readonly indirectLo: Uint32Array;
-  private readonly indirectHi: Uint32Array;
 
   /** The driver's own records, by descriptor: links of free list and chains, and what a chain's head stands for. */
   private readonly next: Uint16Array;
@@ -90,7 +87,6 @@ export class SplitVirtqueue implements Virtqueue {
     this.size = size;
     this.mask = size - 1;
     this.eventIndex = eventIndex;
-    this.indirectEntries = indirectEntries;
     this.freeDescriptors = size;
 
     const layout = splitLayout(size, indirectEntries);
@@ -100,7 +96,7 @@ export class SplitVirtqueue implements Virtqueue {
     this.available = new Uint16Array(region.buffer, layout.available, size + 3);
     this.used16 = new Uint16Array(region.buffer, layout.used, size * 4 + 3);
     this.used32 = new Uint32Array(region.buffer, layout.used, size * 2 + 1);
-    this.indirectTables = new Uint32Array(region.buffer, layout.indirect, size * indirectEntries * 4);
+    this.indirectTables = new IndirectTables(region, layout.indirect, size, indirectEntries);
     this.usedEventAt = ENTRIES + size;
     this.availEventAt = ENTRIES + size * 4;
     this.layout = {
@@ -109,9 +105,6 @@ export class SplitVirtqueue implements Virtqueue {
       driverArea: region.addressOf(layout.available),
       deviceArea: region.addressOf(layout.used),
     };
-    this.indirectLo = new Uint32Array(indirectEntries > 0 ? size : 0);
-    this.indirectHi = new Uint32Array(this.indirectLo.length);
-    this.locateIndirectTables(layout);
 
     this.next = new Uint16Array(size);
     this.tokens = new Int32Array(size);
@@ -130,7 +123,7 @@ export class SplitVirtqueue implements Virtqueue {
 
   addChain(token: number, chain: DescriptorChain): boolean {
     checkChain(chain, this);
-    if (chain.count > 1 && chain.count <= this.indirectEntries) return this.addIndirect(token, chain);
+    if (this.indirectTables.takes(chain)) return this.addIndirect(token, chain);
     if (this.freeDescriptors < chain.count) return false;
     const head = this.freeHead;
     let descriptor = head;
@@ -258,15 +251,14 @@ export class SplitVirtqueue implements Virtqueue {
     if (this.freeDescriptors === 0) return false;
     const head = this.freeHead;
     this.freeHead = this.next[head];
-    const first = head * this.indirectEntries;
     for (let part = 0; part < chain.count; part += 1) {
       const last = part + 1 === chain.count;
       const flags = (part < chain.readable ? 0 : DESCRIPTOR_WRITE) | (last ? 0 : DESCRIPTOR_NEXT);
-      writeDescriptor(this.indirectTables, first + part, chain, part, flags, last ? 0 : part + 1);
+      this.indirectTables.write(head, chain, part, flags | ((last ? 0 : part + 1) << 16));
     }
     const word = head << 2;
-    this.descriptors[word] = this.indirectLo[head];
-    this.descriptors[word + 1] = this.indirectHi[head];
+    this.descriptors[word] = this.indirectTables.lo[head];
+    this.descriptors[word + 1] = this.indirectTables.hi[head];
     this.descriptors[word + 2] = chain.count * DESCRIPTOR_SIZE;
     this.descriptors[word + 3] = DESCRIPTOR_INDIRECT;
     this.makeAvailable(head, token, 1, chain.writableLength);
@@ -318,16 +310,6 @@ export class SplitVirtqueue implements Virtqueue {
       `The device broke the protocol on queue ${this.index}: ${how}`,
     );
     return NOTHING_USED;
-  }
-
-  private locateIndirectTables(layout: SplitLayout): void {
-    for (let descriptor = 0; descriptor < this.indirectLo.length; descriptor += 1) {
-      const address = this.region.addressOf(
-        layout.indirect + descriptor * this.indirectEntries * DESCRIPTOR_SIZE,
-      );
-      this.indirectLo[descriptor] = address.lo;
-      this.indirectHi[descriptor] = address.hi;
-    }
   }
 }
 
