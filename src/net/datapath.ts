@@ -2,7 +2,6 @@
  * What goes on while the device runs: interrupts, polling, and those who wait.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { PacketBuffer } from '../memory/packet-buffer.js';
 import { STATUS, type Transport } from '../transport/transport.js';
 import type { FrameDispatch } from './frame-dispatch.js';
 import { addStatus } from './initialisation.js';
@@ -34,7 +33,6 @@ export class Datapath {
   readonly interrupts = new InterruptCounters();
   private readonly options: DatapathOptions;
   private readonly loop: ReceiveLoop;
-  private readonly pollBatch: PacketBuffer[] = [];
   private active = false;
   private polling = false;
   private pollTurn: NodeJS.Immediate | undefined;
@@ -45,7 +43,7 @@ export class Datapath {
     this.sender = new Sender(queues.transmit, queues.pool, { onWait: () => this.onSenderWaits() });
     this.loop = new ReceiveLoop(queues.receive, budget, {
       hasConsumers: () => frames.hasConsumers(),
-      deliver: (batch, max) => frames.deliverFrom(queues.receive, batch, max),
+      deliver: (max) => frames.deliverFrom(queues.receive, max),
       onTurnDone: () => this.onTurnDone(),
     });
     queues.pool.onAvailable = () => this.onBuffersAvailable();
@@ -118,7 +116,7 @@ export class Datapath {
     try {
       if (this.options.interrupts) this.pumpSender();
       else this.sender.pump();
-      const count = frames.deliverFrom(queues.receive, this.pollBatch, POLL_BURST);
+      const count = frames.deliverFrom(queues.receive, POLL_BURST);
       this.options.lookAtConfigNowAndThen();
       return count;
     } finally {

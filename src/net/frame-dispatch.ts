@@ -48,19 +48,21 @@ export class FrameDispatch {
 
   /**
    * Takes up to `max` frames from the queue and lends them to all, one after another, for as long as anybody wants
-   * them: what a listener that asked for one frame leaves over goes back to the queue. Never throws.
+   * them: what a listener for one frame leaves over stays with the queue, and a listener that calls `receive()` gets
+   * the frame that comes next. Never throws.
    *
    * @returns how many were lent
    */
-  deliverFrom(queue: ReceiveQueue, batch: PacketBuffer[], max: number): number {
+  deliverFrom(queue: ReceiveQueue, max: number): number {
     if (!this.hasConsumers()) return 0;
-    const count = queue.receive(batch, max);
+    queue.fetch(max);
     let lent = 0;
-    while (lent < count && this.hasConsumers()) {
-      this.deliver(batch[lent], queue.drops);
+    while (lent < max && this.hasConsumers()) {
+      const packet = queue.next();
+      if (packet === undefined) break;
+      this.deliver(packet, queue.drops);
       lent += 1;
     }
-    queue.putBack(batch, lent, count);
     return lent;
   }
 

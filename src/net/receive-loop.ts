@@ -1,11 +1,10 @@
-import type { PacketBuffer } from '../memory/packet-buffer.js';
 import type { ReceiveQueue } from './receive-queue.js';
 
 export interface ReceiveLoopHooks {
   /** Whether anybody wants frames; while nobody does, they stay in the ring. */
   hasConsumers(): boolean;
   /** Takes up to `max` frames from the queue and hands them on; says how many. Must not throw. */
-  deliver(batch: PacketBuffer[], max: number): number;
+  deliver(max: number): number;
   /** All frames of a turn were handed on: looks whether the queue broke, or ran out of buffers. */
   onTurnDone(): void;
 }
@@ -18,7 +17,6 @@ export class ReceiveLoop {
   private readonly queue: ReceiveQueue;
   private readonly hooks: ReceiveLoopHooks;
   private readonly budget: number;
-  private readonly batch: PacketBuffer[] = [];
   private active = false;
   private turn: NodeJS.Immediate | undefined;
 
@@ -58,7 +56,7 @@ export class ReceiveLoop {
     const { queue, hooks } = this;
     queue.ring.suppressInterrupts();
     if (!hooks.hasConsumers()) return;
-    const count = hooks.deliver(this.batch, this.budget);
+    const count = hooks.deliver(this.budget);
     hooks.onTurnDone();
     // A listener may have stopped the device meanwhile.
     if (!this.active) return;

@@ -19,8 +19,9 @@ export class ReceiveQueue {
   refillShortfalls = 0;
   /** Called when the pool is empty, to bring buffers back to it that are done with; says how many those were. */
   reclaim: () => number = () => 0;
-  /** Frames that were taken from the ring and then wanted by nobody; the next ones to be received. */
-  private readonly returned: PacketBuffer[] = [];
+  /** Frames that were taken from the ring, but not received by anybody yet: the next ones to be received. */
+  private readonly fetched: PacketBuffer[] = [];
+  private readonly fetching: PacketBuffer[] = [];
   /** What notifying the device threw. */
   private unreachable: Error | undefined;
   private readonly pool: PacketPool;
@@ -40,7 +41,7 @@ export class ReceiveQueue {
    */
   receive(batch: PacketBuffer[], max: number): number {
     const { ring } = this;
-    let count = this.returned.length === 0 ? 0 : this.takeReturned(batch, max);
+    let count = this.fetched.length === 0 ? 0 : this.takeFetched(batch, max);
     while (count < max) {
       const token = ring.take();
       if (token === NOTHING_USED) break;
@@ -62,9 +63,15 @@ export class ReceiveQueue {
     return count;
   }
 
-  /** Takes the packets from `from` to `to` of a batch back: they are received next, and only then what comes after. */
-  putBack(batch: readonly PacketBuffer[], from: number, to: number): void {
-    if (from < to) this.returned.unshift(...batch.slice(from, to));
+  /** Takes up to `max` frames from the ring, for `next()` to give one by one, or `receive()` together. */
+  fetch(max: number): void {
+    const count = this.receive(this.fetching, max);
+    if (count > 0) this.fetched.unshift(...this.fetching.slice(0, count));
+  }
+
+  /** The next one of the frames that were fetched. */
+  next(): PacketBuffer | undefined {
+    return this.fetched.shift();
   }
 
   /** Why the queue is out of use, once it is. */
@@ -99,14 +106,14 @@ export class ReceiveQueue {
   /** Takes all buffers back from a device that was reset. */
   reset(): void {
     this.unreachable = undefined;
-    for (const packet of this.returned.splice(0)) this.pool.put(packet);
+    for (const packet of this.fetched.splice(0)) this.pool.put(packet);
     this.ring.reset((token) => {
       this.pool.put(this.pool.packets[token]);
     });
   }
 
-  private takeReturned(batch: PacketBuffer[], max: number): number {
-    const packets = this.returned.splice(0, max);
+  private takeFetched(batch: PacketBuffer[], max: number): number {
+    const packets = this.fetched.splice(0, max);
     packets.forEach((packet, at) => (batch[at] = packet));
     return packets.length;
   }

@@ -375,6 +375,26 @@ describe.each([true, false])('a listener for one frame, with interrupts %s', (in
     expect(seen).toEqual(all);
   });
 
+  it('gives a listener that calls receive() the frames that come next', async () => {
+    const { sim, device } = await start({}, { interrupts });
+    for (let n = 0; n < 6; n += 1) sim.inject(numberedFrame(n));
+    const seen: number[] = [];
+    device.on('frame', (packet) => {
+      seen.push(packet.frame[17]);
+      if (seen.length !== 2) return;
+      const batch: PacketBuffer[] = [];
+      sim.inject(numberedFrame(6));
+      expect(device.receive(batch, 2)).toBe(2);
+      seen.push(...batch.map(({ frame }) => frame[17]));
+      release(batch);
+    });
+    if (!interrupts) while (seen.length < 7) device.poll();
+    await eventually(() => seen.length === 7);
+    expect(seen).toEqual([0, 1, 2, 3, 4, 5, 6]);
+    const { pool } = device.statistics();
+    expect(pool.available).toBe(pool.size - 256);
+  });
+
   it('loses no buffer when the device is stopped with some left over', async () => {
     const { sim, device } = await start({}, { interrupts });
     for (let n = 0; n < 5; n += 1) sim.inject(numberedFrame(n));
