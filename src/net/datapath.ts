@@ -70,7 +70,7 @@ export class Datapath {
     queues.enable(transport);
     addStatus(transport, STATUS.DRIVER_OK);
     this.active = true;
-    queues.receive.notify();
+    queues.receive.notifier.notifyIfNeeded();
     if (this.broken !== undefined) throw this.broken;
     if (interrupts) this.loop.start();
     else if (this.options.frames.isWaiting) this.pollSoon();

@@ -1,13 +1,33 @@
 import type { Transport } from '../transport/transport.js';
 import type { Virtqueue } from '../virtqueue/virtqueue.js';
-import type { QueueCounters } from './statistics.js';
 
-/** Tells the device of what was published, if it wants to be told. Throws what the transport throws. */
-export function notifyIfNeeded(ring: Virtqueue, transport: Transport, counters: QueueCounters): void {
-  if (!ring.needsNotification()) {
-    counters.notificationsSuppressed += 1;
-    return;
+/** Tells the device of new buffers in one queue, where it wants to be told. */
+export class Notifier {
+  sent = 0;
+  suppressed = 0;
+  /**
+   * What the transport threw. It is kept rather than thrown on: the buffers are in the ring all the same, and whoever
+   * is about to get frames that were taken before must get them.
+   */
+  failure: Error | undefined;
+  private readonly ring: Virtqueue;
+  private readonly transport: Transport;
+
+  constructor(ring: Virtqueue, transport: Transport) {
+    this.ring = ring;
+    this.transport = transport;
   }
-  counters.notificationsSent += 1;
-  transport.notify(ring.index);
+
+  notifyIfNeeded(): void {
+    if (!this.ring.needsNotification()) {
+      this.suppressed += 1;
+      return;
+    }
+    this.sent += 1;
+    try {
+      this.transport.notify(this.ring.index);
+    } catch (error) {
+      this.failure = error as Error;
+    }
+  }
 }

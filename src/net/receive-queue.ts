@@ -6,7 +6,7 @@ import type { PacketPool } from '../memory/packet-pool.js';
 import type { Transport } from '../transport/transport.js';
 import { NOTHING_USED, type Virtqueue } from '../virtqueue/virtqueue.js';
 import { ETHERNET_HEADER_SIZE, NET_HEADER_SIZE } from './header.js';
-import { notifyIfNeeded } from './notification.js';
+import { Notifier } from './notification.js';
 import { QueueCounters, ReceiveDrops } from './statistics.js';
 
 /** The shortest thing that is a frame, as the device counts: with its virtio-net header. */
@@ -15,6 +15,7 @@ const SHORTEST = NET_HEADER_SIZE + ETHERNET_HEADER_SIZE;
 export class ReceiveQueue {
   readonly ring: Virtqueue;
   readonly counters = new QueueCounters();
+  readonly notifier: Notifier;
   readonly drops = new ReceiveDrops();
   refillShortfalls = 0;
   /** Called when the pool is empty, to bring buffers back to it that are done with; says how many those were. */
@@ -22,15 +23,12 @@ export class ReceiveQueue {
   /** Frames that were taken from the ring, but not received by anybody yet: the next ones to be received. */
   private readonly fetched: PacketBuffer[] = [];
   private readonly fetching: PacketBuffer[] = [];
-  /** What notifying the device threw. */
-  private unreachable: Error | undefined;
   private readonly pool: PacketPool;
-  private readonly transport: Transport;
 
   constructor(ring: Virtqueue, pool: PacketPool, transport: Transport) {
     this.ring = ring;
     this.pool = pool;
-    this.transport = transport;
+    this.notifier = new Notifier(ring, transport);
   }
 
   /**
@@ -76,7 +74,7 @@ export class ReceiveQueue {
 
   /** Why the queue is out of use, once it is. */
   get broken(): Error | undefined {
-    return this.ring.broken ?? this.unreachable;
+    return this.ring.broken ?? this.notifier.failure;
   }
 
   /** Posts free buffers to the device until the ring is full or the pool is empty. */
@@ -84,7 +82,7 @@ export class ReceiveQueue {
     if (this.ring.freeDescriptors === 0 || this.broken !== undefined) return;
     if (this.post() === 0) return;
     this.ring.publish();
-    this.notify();
+    this.notifier.notifyIfNeeded();
   }
 
   /** Fills the ring without telling the device, which is not running yet (3.1.1: no notification before DRIVER_OK). */
@@ -93,19 +91,9 @@ export class ReceiveQueue {
     this.ring.publish();
   }
 
-  /** Tells the device of new buffers, if it wants to be told. */
-  notify(): void {
-    try {
-      notifyIfNeeded(this.ring, this.transport, this.counters);
-    } catch (error) {
-      // Whoever is about to get frames that were taken before must get them all the same.
-      this.unreachable = error as Error;
-    }
-  }
-
   /** Takes all buffers back from a device that was reset. */
   reset(): void {
-    this.unreachable = undefined;
+    this.notifier.failure = undefined;
     for (const packet of this.fetched.splice(0)) this.pool.put(packet);
     this.ring.reset((token) => {
       this.pool.put(this.pool.packets[token]);

@@ -1,10 +1,6 @@
+import type { Notifier } from './notification.js';
 import type { QueuePair } from './queue-pair.js';
-import type {
-  InterruptCounters,
-  NetStatistics,
-  NotificationStatistics,
-  QueueCounters,
-} from './statistics.js';
+import type { InterruptCounters, NetStatistics, NotificationStatistics } from './statistics.js';
 
 /** Reads all counters. */
 export function snapshot(
@@ -18,14 +14,14 @@ export function snapshot(
       bytes: receive.counters.bytes,
       drops: { short, iteratorFull },
       refillShortfalls: receive.refillShortfalls,
-      notifications: notifications(receive.counters),
+      notifications: notifications(receive.notifier),
     },
     transmit: {
       frames: transmit.counters.frames,
       bytes: transmit.counters.bytes,
       completed: transmit.completed,
       ringFull: transmit.ringFull,
-      notifications: notifications(transmit.counters),
+      notifications: notifications(transmit.notifier),
     },
     interrupts: {
       receive: interrupts.receive,
@@ -37,9 +33,6 @@ export function snapshot(
   };
 }
 
-function notifications({
-  notificationsSent,
-  notificationsSuppressed,
-}: QueueCounters): NotificationStatistics {
-  return { sent: notificationsSent, suppressed: notificationsSuppressed };
+function notifications({ sent, suppressed }: Notifier): NotificationStatistics {
+  return { sent, suppressed };
 }

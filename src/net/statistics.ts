@@ -6,8 +6,6 @@
 export class QueueCounters {
   frames = 0;
   bytes = 0;
-  notificationsSent = 0;
-  notificationsSuppressed = 0;
 }
 
 /** Why a received frame was not handed on. */

@@ -8,18 +8,16 @@ import type { PacketPool } from '../memory/packet-pool.js';
 import type { Transport } from '../transport/transport.js';
 import { NOTHING_USED, type Virtqueue } from '../virtqueue/virtqueue.js';
 import { ETHERNET_HEADER_SIZE, NET_HEADER_SIZE, VLAN_TAG_SIZE, writePlainHeader } from './header.js';
-import { notifyIfNeeded } from './notification.js';
+import { Notifier } from './notification.js';
 import { QueueCounters } from './statistics.js';
 
 export class TransmitQueue {
   readonly ring: Virtqueue;
   readonly counters = new QueueCounters();
+  readonly notifier: Notifier;
   completed = 0;
   ringFull = 0;
-  /** What notifying the device threw. */
-  private unreachable: Error | undefined;
   private readonly pool: PacketPool;
-  private readonly transport: Transport;
   /** Longest frame in bytes without a VLAN tag. */
   private readonly longest: number;
 
@@ -27,7 +25,7 @@ export class TransmitQueue {
   constructor(ring: Virtqueue, pool: PacketPool, transport: Transport, mtu: number) {
     this.ring = ring;
     this.pool = pool;
-    this.transport = transport;
+    this.notifier = new Notifier(ring, transport);
     this.longest = mtu + ETHERNET_HEADER_SIZE;
   }
 
@@ -60,7 +58,7 @@ export class TransmitQueue {
 
   /** Why the queue is out of use, once it is. */
   get broken(): Error | undefined {
-    return this.ring.broken ?? this.unreachable;
+    return this.ring.broken ?? this.notifier.failure;
   }
 
   /** Takes finished buffers back to the pool; says how many. */
@@ -101,7 +99,7 @@ export class TransmitQueue {
 
   /** Takes all buffers back from a device that was reset. */
   reset(): void {
-    this.unreachable = undefined;
+    this.notifier.failure = undefined;
     this.ring.reset((token) => {
       this.pool.put(this.pool.packets[token]);
     });
@@ -126,12 +124,7 @@ export class TransmitQueue {
   private commit(taken: number): void {
     this.counters.frames += taken;
     this.ring.publish();
-    try {
-      notifyIfNeeded(this.ring, this.transport, this.counters);
-    } catch (error) {
-      // The packets are in the ring all the same, and who sent them has to know.
-      this.unreachable = error as Error;
-    }
+    this.notifier.notifyIfNeeded();
   }
 
   private isSendable(packet: PacketBuffer): boolean {
