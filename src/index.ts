@@ -6,7 +6,7 @@
 export { NetDevice, type FramesOptions, type NetDeviceEvents } from './net-device.js';
 export type { NetDeviceState } from './net/lifecycle.js';
 export type { NetDeviceOptions } from './net/options.js';
-export type { FeatureName } from './net/feature-table.js';
+export { RECEIVE_OFFLOADS, type FeatureName } from './net/feature-table.js';
 export type { FeatureWishes, NegotiatedFeatures } from './net/features.js';
 export type { FrameStream } from './net/frame-stream.js';
 export type { NetStatistics, NotificationStatistics } from './net/statistics.js';

@@ -166,6 +166,7 @@ export class NetDevice extends EventEmitter<NetDeviceEvents> {
       const features = negotiate(transport, (offered) => chooseFeatures(offered, settings.features));
       checkAddressing(transport, features);
       const own = log.child?.({ device: transport.name }) ?? log;
+      for (const oddity of features.oddities) own.warn({}, `${oddity}; it is not used`);
       device = new NetDevice(transport, settings, own, features);
       own.info(
         {

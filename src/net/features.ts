@@ -7,6 +7,7 @@ import {
   featureEntry,
   featureMask,
   isFeatureName,
+  unmetNeeds,
   type FeatureName,
 } from './feature-table.js';
 
@@ -14,10 +15,18 @@ import {
 export interface FeatureWishes {
   /** Opening fails if one of these is not negotiated. */
   readonly required?: readonly FeatureName[];
-  /** Used where the device offers them; by default all that the driver supports. */
+  /** Used where the device offers them, and no others; by default all but those that are optional. */
   readonly wanted?: readonly FeatureName[];
+  /** Used where the device offers them, on top of `wanted` or its default: for those that are optional. */
+  readonly extra?: readonly FeatureName[];
   /** These are not negotiated, even where the driver would use them. */
   readonly unwanted?: readonly FeatureName[];
+}
+
+/** What the transport has to say about the negotiation. */
+export interface NegotiationTerms {
+  /** The legacy interface: 32 feature bits, and no VIRTIO_F_VERSION_1 (VIRTIO 1.3, 2.2.3). */
+  readonly legacy?: boolean;
 }
 
 /** The outcome of the negotiation. */
@@ -25,14 +34,22 @@ export class NegotiatedFeatures {
   /** The bits that the device offers, and those that were agreed on. */
   readonly offeredBits: bigint;
   readonly negotiatedBits: bigint;
+  /** What is wrong with the offer, in sentences; what is wrong in it is not used. */
+  readonly oddities: readonly string[];
   /** Names of what the driver uses where it is offered, by its own choice and the program's. */
   private readonly usable: readonly FeatureName[];
 
   /** @internal */
-  constructor(offeredBits: bigint, negotiatedBits: bigint, usable: readonly FeatureName[]) {
+  constructor(
+    offeredBits: bigint,
+    negotiatedBits: bigint,
+    usable: readonly FeatureName[],
+    oddities: readonly string[],
+  ) {
     this.offeredBits = offeredBits;
     this.negotiatedBits = negotiatedBits;
     this.usable = usable;
+    this.oddities = oddities;
   }
 
   /** Whether both sides use the feature. */
@@ -55,11 +72,11 @@ export class NegotiatedFeatures {
     return this.usable.filter((name) => (this.offeredBits & featureMask(name)) === 0n);
   }
 
-  /** Names of what the device offers and the driver supports, but the program did not want. @internal */
+  /** Names of what the device offers and the driver would use, but the program did not want. @internal */
   get leftOut(): FeatureName[] {
     return FEATURE_NAMES.filter(
       (name) =>
-        featureEntry(name).support !== 'unsupported' &&
+        featureEntry(name).support === 'wanted' &&
         !this.usable.includes(name) &&
         (this.offeredBits & featureMask(name)) !== 0n,
     );
@@ -67,17 +84,22 @@ export class NegotiatedFeatures {
 }
 
 /**
- * Chooses the features to negotiate.
+ * Chooses the features to negotiate. A feature that is offered without what it needs is left out.
  *
- * @throws DeviceError DEVICE_FEATURE_MISSING if a required one is not offered
+ * @throws DeviceError DEVICE_FEATURE_MISSING if a required one is not offered, or not with what it needs
  */
-export function chooseFeatures(offered: bigint, wishes: FeatureWishes = {}): NegotiatedFeatures {
-  const required = requiredFeatures(wishes);
-  const usable = FEATURE_NAMES.filter((name) => isUsed(name, wishes));
-  const chosen = dropUnmetNeeds(usable.reduce((bits, name) => bits | (offered & featureMask(name)), 0n));
+export function chooseFeatures(
+  offered: bigint,
+  wishes: FeatureWishes = {},
+  { legacy = false }: NegotiationTerms = {},
+): NegotiatedFeatures {
+  const bits = legacy ? BigInt.asUintN(32, offered) : offered;
+  const usable = FEATURE_NAMES.filter((name) => isOf(name, legacy) && isUsed(name, wishes));
+  const chosen = dropUnmetNeeds(usable.reduce((sum, name) => sum | (bits & featureMask(name)), 0n));
+  const required = FEATURE_NAMES.filter((name) => isRequired(name, wishes, legacy));
   const lacking = required.filter((name) => (chosen & featureMask(name)) === 0n);
-  if (lacking.length > 0) throw missingFeatures(lacking, offered);
-  return new NegotiatedFeatures(offered, chosen, usable);
+  if (lacking.length > 0) throw missingFeatures(lacking, bits, chosen);
+  return new NegotiatedFeatures(bits, chosen, usable, odditiesOf(bits, legacy));
 }
 
 /**
@@ -86,46 +108,72 @@ export function chooseFeatures(offered: bigint, wishes: FeatureWishes = {}): Neg
  * @throws UsageError OPTION_INVALID
  */
 export function checkFeatureWishes(wishes: FeatureWishes): void {
-  const { required = [], wanted = [], unwanted = [] } = wishes;
-  for (const name of [...required, ...wanted, ...unwanted]) {
+  const { required = [], wanted = [], extra = [], unwanted = [] } = wishes;
+  for (const name of [...required, ...wanted, ...extra, ...unwanted]) {
     if (!isFeatureName(name)) throw invalid(`${String(name)} is not the name of a feature`);
   }
-  for (const name of [...required, ...wanted]) {
-    if (featureEntry(name).support === 'unsupported') throw invalid(`The driver does not support ${name}`);
+  for (const name of [...required, ...wanted, ...extra]) {
     if (unwanted.includes(name)) throw invalid(`${name} can not be both wanted and unwanted`);
+    const entry = featureEntry(name);
+    if (entry.support !== 'unsupported') continue;
+    throw invalid(`The driver does not support ${name}`, `Leave it out. ${entry.why}`);
   }
   for (const name of unwanted) {
     if (featureEntry(name).support === 'required') throw invalid(`The driver can not work without ${name}`);
   }
 }
 
-function isUsed(name: FeatureName, { required = [], wanted, unwanted = [] }: FeatureWishes): boolean {
-  const { support } = featureEntry(name);
-  if (support === 'required' || required.includes(name)) return true;
-  return support === 'wanted' && (wanted?.includes(name) ?? true) && !unwanted.includes(name);
+/** Whether the feature exists on the interface. */
+function isOf(name: FeatureName, legacy: boolean): boolean {
+  const { only } = featureEntry(name);
+  return only === undefined || (only === 'legacy') === legacy;
 }
 
-function requiredFeatures({ required = [] }: FeatureWishes): FeatureName[] {
-  return FEATURE_NAMES.filter((name) => featureEntry(name).support === 'required' || required.includes(name));
+function isUsed(
+  name: FeatureName,
+  { required = [], wanted, extra = [], unwanted = [] }: FeatureWishes,
+): boolean {
+  const { support } = featureEntry(name);
+  if (support === 'unsupported') return false;
+  if (support === 'required' || required.includes(name) || extra.includes(name)) return true;
+  if (unwanted.includes(name)) return false;
+  return wanted?.includes(name) ?? support === 'wanted';
+}
+
+function isRequired(name: FeatureName, { required = [] }: FeatureWishes, legacy: boolean): boolean {
+  return required.includes(name) || (featureEntry(name).support === 'required' && isOf(name, legacy));
 }
 
 /** A feature whose needs are not met must not be accepted; leaving one out may leave out others in turn. */
 function dropUnmetNeeds(chosen: bigint): bigint {
-  const kept = FEATURE_NAMES.filter((name) => (chosen & featureMask(name)) !== 0n).filter((name) =>
-    (featureEntry(name).needs ?? []).every(
-      (need) => isFeatureName(need) && (chosen & featureMask(need)) !== 0n,
-    ),
+  const kept = FEATURE_NAMES.filter(
+    (name) => (chosen & featureMask(name)) !== 0n && unmetNeeds(name, chosen).length === 0,
   );
   const bits = kept.reduce((sum, name) => sum | featureMask(name), 0n);
   return bits === chosen ? bits : dropUnmetNeeds(bits);
 }
 
-function missingFeatures(lacking: readonly FeatureName[], offered: bigint): DeviceError {
-  const legacy = lacking.includes('VIRTIO_F_VERSION_1');
+/** What no device should offer (VIRTIO 1.3, 2.2.2). */
+function odditiesOf(offered: bigint, legacy: boolean): string[] {
+  return FEATURE_NAMES.filter((name) => (offered & featureMask(name)) !== 0n).flatMap((name) => {
+    const unmet = unmetNeeds(name, offered);
+    const alien = isOf(name, legacy) ? [] : [`${name} is offered, which is of the legacy interface`];
+    return unmet.length === 0 ? alien : [`${name} is offered without ${unmet.join(' and ')}`, ...alien];
+  });
+}
+
+function missingFeatures(lacking: readonly FeatureName[], offered: bigint, chosen: bigint): DeviceError {
+  const unmet = lacking.filter((name) => (offered & featureMask(name)) !== 0n);
+  const needs = unmet.map((name) => `; ${name} needs ${unmetNeeds(name, chosen).join(' and ')}`).join('');
   return new DeviceError(
     'DEVICE_FEATURE_MISSING',
-    `The device does not offer ${lacking.join(', ')}; it offers ${namesOf(offered).join(', ') || 'nothing'}`,
-    legacy ? { remedy: 'The driver needs a device of VIRTIO 1.0 or later (QEMU: disable-legacy=on).' } : {},
+    `The device does not offer ${lacking.join(', ')}; it offers ${namesOf(offered).join(', ') || 'nothing'}${needs}`,
+    lacking.includes('VIRTIO_F_VERSION_1')
+      ? {
+          remedy:
+            'A device with a modern interface must offer that: it is at fault (QEMU: disable-modern=off).',
+        }
+      : {},
   );
 }
 
@@ -139,8 +187,6 @@ function namesOf(bits: bigint): string[] {
   return names;
 }
 
-function invalid(what: string): UsageError {
-  return new UsageError('OPTION_INVALID', what, {
-    remedy: 'See the table of features in the documentation.',
-  });
+function invalid(what: string, remedy = 'See the table of features in the documentation.'): UsageError {
+  return new UsageError('OPTION_INVALID', what, { remedy });
 }

@@ -1,7 +1,9 @@
 /** The tables of README.md that are made from the source. */
+import { readFileSync } from 'node:fs';
 import { format, resolveConfig } from 'prettier';
 import { ERROR_CATALOGUE } from '../../src/errors.js';
-import { FEATURE_NAMES, featureEntry, type FeatureName, type Support } from '../../src/net/feature-table.js';
+import { FEATURE_NAMES, featureEntry, type Support } from '../../src/net/feature-table.js';
+import { inRepository } from '../vm/paths.js';
 import { README } from './readme.js';
 
 /** Each table by the name of its markers. */
@@ -31,20 +33,29 @@ function errors(): string {
   return table(['Code', 'What it means', 'What to do'], rows);
 }
 
-const USED: Readonly<Record<Exclude<Support, 'unsupported'>, string>> = {
+const USE: Readonly<Record<Exclude<Support, 'unsupported'>, string>> = {
   required: 'needs it',
   wanted: 'uses it where it is offered',
+  optional: 'uses it where the program asks for it',
 };
 
-function features(): string {
-  const rows = Object.entries(USED).flatMap(([support, use]) =>
-    featuresThatAre(support as Support).map((name) => [`\`${name}\``, featureEntry(name).about, use]),
-  );
-  const others = featuresThatAre('unsupported').map((name) => `\`${name}\``);
-  const used = table(['Feature', 'What it says', 'This driver'], rows);
-  return `${used}\n\nNot negotiated yet: ${others.join(', ')}.\n`;
+/** What was negotiated with devices that others wrote: `docs/negotiated.json`. */
+export interface NegotiatedElsewhere {
+  readonly qemu: readonly string[];
+  readonly 'dpdk-vhost': readonly string[];
 }
 
-function featuresThatAre(support: Support): FeatureName[] {
-  return FEATURE_NAMES.filter((name) => featureEntry(name).support === support);
+export function readNegotiated(): NegotiatedElsewhere {
+  return JSON.parse(readFileSync(inRepository('docs', 'negotiated.json'), 'utf8')) as NegotiatedElsewhere;
+}
+
+function features(): string {
+  const elsewhere = readNegotiated();
+  const was = (names: readonly string[], name: string): string => (names.includes(name) ? 'yes' : '');
+  const rows = FEATURE_NAMES.map((name) => {
+    const entry = featureEntry(name);
+    const use = entry.support === 'unsupported' ? `no: ${entry.why}` : USE[entry.support];
+    return [`\`${name}\``, entry.about, use, was(elsewhere.qemu, name), was(elsewhere['dpdk-vhost'], name)];
+  });
+  return table(['Feature', 'What it says', 'This driver', 'QEMU 7.2', 'DPDK vhost'], rows);
 }
