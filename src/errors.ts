@@ -204,6 +204,10 @@ const USAGE_ERRORS = {
     meaning: 'The packet buffer is not the caller’s: it was released, transmitted, or is shared.',
     remedy: 'Use a packet only between receiving or allocating it and releasing or transmitting it.',
   },
+  PACKET_CHAIN_INVALID: {
+    meaning: 'The packet buffers can not be segments of one frame.',
+    remedy: 'Link buffers of the same queue pair, each once, and no more than the ring has descriptors.',
+  },
 } as const satisfies Record<string, CatalogueEntry>;
 
 /** Every error code with its meaning and its remedy. */

@@ -10,7 +10,7 @@ export { RECEIVE_OFFLOADS, type FeatureName } from './net/feature-table.js';
 export type { FeatureWishes, NegotiatedFeatures } from './net/features.js';
 export type { FrameStream } from './net/frame-stream.js';
 export type { NetStatistics, NotificationStatistics } from './net/statistics.js';
-export { PacketBuffer } from './memory/packet-buffer.js';
+export { CHECKSUM, GSO, PacketBuffer, type Checksum, type Gso } from './memory/packet-buffer.js';
 export type { DeviceAddress, DmaMemory, DmaRegion } from './memory/dma.js';
 export type { AccessWidth, InterruptHandlers, QueueLayout, Transport } from './transport/transport.js';
 export type { Logger } from './log.js';

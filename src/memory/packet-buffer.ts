@@ -1,4 +1,6 @@
 import { UsageError } from '../errors.js';
+import type { BufferParts } from './buffer-parts.js';
+import type { DeviceAddress } from './dma.js';
 import type { PacketPool } from './packet-pool.js';
 
 /** Who has a packet buffer. */
@@ -12,6 +14,34 @@ export const OWNER = {
 } as const;
 
 export type Owner = (typeof OWNER)[keyof typeof OWNER];
+
+/** What is known of the transport checksum of a packet: the values of {@link PacketBuffer.checksum}. */
+export const CHECKSUM = {
+  /** Nothing: a sender has put the right one in, a receiver has to check it. */
+  NONE: 0,
+  /** It is partial, the sum of the pseudo header, and still to be completed, by the device or in software. */
+  NEEDED: 1,
+  /** The device has checked it, and it is right. Received packets only. */
+  VALID: 2,
+} as const;
+
+export type Checksum = (typeof CHECKSUM)[keyof typeof CHECKSUM];
+
+/** How a large packet is cut into frames: the values of {@link PacketBuffer.gso} (VIRTIO 1.3, 5.1.6). */
+export const GSO = {
+  /** It is one frame. */
+  NONE: 0,
+  /** TCP over IPv4, into segments. */
+  TCP_V4: 1,
+  /** UDP, into IP fragments (UFO, which devices of today hardly offer). */
+  UDP: 3,
+  /** TCP over IPv6, into segments. */
+  TCP_V6: 4,
+  /** UDP over IPv4 or IPv6, into datagrams. */
+  UDP_L4: 5,
+} as const;
+
+export type Gso = (typeof GSO)[keyof typeof GSO];
 
 /**
  * Bytes kept free in front of a frame. The virtio_net_hdr lies at the end of them, so that header and frame
@@ -29,6 +59,12 @@ const NOTHING = new Uint8Array(0);
  * Ownership: a packet from `receive()` or `allocate()` is yours until you `release()` or transmit it. A packet
  * that an event or an iterator hands out is lent until the listener returns or the next iteration: `retain()` it to
  * keep it longer and `release()` it then, or transmit it, which hands it to the device.
+ *
+ * A frame may be spread over several buffers, its segments, which {@link next} links. The first of them stands for
+ * all: `retain()`, `release()` and transmitting act on the whole chain, and are refused for the segments behind it.
+ *
+ * Offloads: {@link checksum} and {@link gso}, with the fields that belong to them, say what the device has done or left
+ * undone with a received packet, and what it shall do with one that is sent.
  */
 export class PacketBuffer {
   /** Number of the buffer in its pool. */
@@ -38,10 +74,40 @@ export class PacketBuffer {
   /** Device address of the first byte of the buffer, in halves of 32 bits. */
   readonly addressLo: number;
   readonly addressHi: number;
-  /** Offset in bytes of the frame in {@link bytes}. */
+  /** @internal Where its parts lie for the device, if those are not at consecutive addresses. */
+  readonly parts: BufferParts | undefined;
+  /** Offset in bytes of the frame, or of this segment of it, in {@link bytes}. */
   start = HEADROOM;
-  /** Length of the frame in bytes, without FCS. */
+  /** Length of the frame, or of this segment of it, in bytes, without FCS. */
   length = 0;
+
+  /** What is known of the TCP or UDP checksum, or shall be done with it: one of {@link CHECKSUM}. */
+  checksum: Checksum = CHECKSUM.NONE;
+  /** With `NEEDED`: where in the frame the bytes that it covers begin, which are those of the TCP or UDP header. */
+  checksumStart = 0;
+  /** With `NEEDED`: where it is to be put, in bytes from {@link checksumStart} on: 16 for TCP, 6 for UDP. */
+  checksumOffset = 0;
+  /** Whether and how the packet is to be cut into frames: one of {@link GSO}. Needs `checksum` to be `NEEDED`. */
+  gso: Gso = GSO.NONE;
+  /** With {@link gso}: payload in bytes of each frame, without the headers (for TCP the MSS). */
+  gsoSize = 0;
+  /** With {@link gso}, for TCP: the CWR flag is set, and must be in the first frame only. */
+  ecn = false;
+  /**
+   * Length in bytes of the headers, from that of Ethernet to that of TCP or UDP. Of a received packet: what the device
+   * takes it to be, a hint that may be wrong or 0. For one that is sent the driver works it out, whatever is here.
+   */
+  headerLength = 0;
+  /** With VIRTIO_NET_F_HASH_REPORT: the hash of a received packet, and by {@link hashType} over what (0: none). */
+  hash = 0;
+  hashType = 0;
+  /** With VIRTIO_NET_F_RSC_EXT: how many TCP segments the device has put together, and how many acknowledgements. */
+  coalescedSegments = 0;
+  duplicateAcks = 0;
+  /** @internal The segment behind this one. Set it by {@link next} or {@link link}. */
+  following: PacketBuffer | undefined = undefined;
+  /** @internal Whether it is a segment of a frame that begins in another buffer. */
+  isLinked = false;
   /** @internal */
   owner: Owner = OWNER.POOL;
   /** @internal How many have it: 1, and one more for each `retain()`. */
@@ -53,16 +119,65 @@ export class PacketBuffer {
   private readonly pool: PacketPool;
 
   /** @internal */
-  constructor(pool: PacketPool, index: number, bytes: Uint8Array, addressLo: number, addressHi: number) {
+  constructor(
+    pool: PacketPool,
+    index: number,
+    bytes: Uint8Array,
+    address: DeviceAddress,
+    parts: BufferParts | undefined,
+  ) {
     this.pool = pool;
     this.index = index;
     this.bytes = bytes;
-    this.addressLo = addressLo;
-    this.addressHi = addressHi;
+    this.addressLo = address.lo;
+    this.addressHi = address.hi;
+    this.parts = parts;
   }
 
   /**
-   * The frame, from the destination address on: a view, valid as long as the packet is yours. Empty once the device
+   * The buffer in which the frame goes on, or undefined.
+   *
+   * Setting it takes that buffer over, with all that is linked behind it: from then on it is a segment of the frame
+   * that begins with the first one. The buffer that was linked there before becomes a packet of its own, and yours.
+   *
+   * @throws UsageError PACKET_NOT_OWNED if one of the two is not yours alone; PACKET_CHAIN_INVALID if the buffer is
+   *   linked elsewhere, would close a loop, or belongs to another queue pair or device
+   */
+  get next(): PacketBuffer | undefined {
+    return this.following;
+  }
+
+  set next(segment: PacketBuffer | undefined) {
+    const before = this.following;
+    if (segment === before) return;
+    if (this.owner !== OWNER.USER) throw this.notOwned('linked');
+    segment?.checkLinkableBehind(this);
+    if (before !== undefined) before.isLinked = false;
+    this.following = undefined;
+    if (segment === undefined) return;
+    // Whoever lent it must not take it back any more.
+    segment.lease += 1;
+    segment.lenders = 0;
+    this.link(segment);
+  }
+
+  /** Makes a buffer that nobody else has a segment of this frame. @internal */
+  link(segment: PacketBuffer): void {
+    segment.isLinked = true;
+    this.following = segment;
+  }
+
+  /** Length of the whole frame in bytes, over all segments from this one on. */
+  get totalLength(): number {
+    let total = this.length;
+    for (let segment = this.following; segment !== undefined; segment = segment.following) {
+      total += segment.length;
+    }
+    return total;
+  }
+
+  /**
+   * The frame, or this segment of it, from the destination address on: a view, valid as long as the packet is yours. Empty once the device
    * is closed.
    */
   get frame(): Uint8Array {
@@ -70,18 +185,30 @@ export class PacketBuffer {
     return this.bytes.subarray(this.start, this.start + this.length);
   }
 
-  /** The longest frame that the buffer can hold at its present start. */
+  /** The longest frame, or segment of one, that the buffer can hold at its present start. */
   get capacity(): number {
     return Math.max(0, this.bytes.length - this.start);
   }
 
-  /** A copy of the frame, valid for ever. */
+  /** A copy of the whole frame, over all segments from this one on, valid for ever. */
   copy(): Uint8Array {
-    return Uint8Array.from(this.frame);
+    if (this.following === undefined || this.bytes.length === 0) return Uint8Array.from(this.frame);
+    const whole = new Uint8Array(this.totalLength);
+    whole.set(this.frame, 0);
+    let at = this.length;
+    for (
+      let segment: PacketBuffer | undefined = this.following;
+      segment !== undefined;
+      segment = segment.following
+    ) {
+      whole.set(segment.frame, at);
+      at += segment.length;
+    }
+    return whole;
   }
 
   /**
-   * Copies a frame into the buffer.
+   * Copies a frame, or a segment of one, into the buffer. What is linked behind it stays.
    *
    * @throws UsageError FRAME_TOO_LONG if the buffer can not hold it
    */
@@ -97,7 +224,7 @@ export class PacketBuffer {
   }
 
   /**
-   * Keeps a lent packet beyond the event or the iteration that lent it. Every `retain()` needs a `release()`.
+   * Keeps a lent packet, with all its segments, beyond the event or the iteration that lent it. Every `retain()` needs a `release()`.
    *
    * @throws UsageError PACKET_NOT_OWNED
    */
@@ -108,9 +235,10 @@ export class PacketBuffer {
   }
 
   /**
-   * Gives the buffer back to its pool, if nobody else retains it. After `close()` it does nothing.
+   * Gives the buffer back to its pool, with all its segments, if nobody else retains it. After `close()` it does
+   * nothing.
    *
-   * @throws UsageError PACKET_NOT_OWNED if the packet was released or transmitted already
+   * @throws UsageError PACKET_NOT_OWNED if the packet was released or transmitted already, or is a segment of another
    */
   release(): void {
     if (this.bytes.length === 0) return;
@@ -141,9 +269,53 @@ export class PacketBuffer {
     if (this.references > this.lenders) this.release();
   }
 
+  /** Makes it empty, with nothing asked of the device: the other fields mean something only beside these. @internal */
+  clear(): void {
+    this.start = HEADROOM;
+    this.length = 0;
+    this.checksum = CHECKSUM.NONE;
+    this.gso = GSO.NONE;
+  }
+
   private checkOwned(done: string): void {
-    if (this.owner === OWNER.USER) return;
-    const where = this.owner === OWNER.POOL ? 'it is back in the pool' : 'the device has it';
-    throw new UsageError('PACKET_NOT_OWNED', `Packet ${this.index} can not be ${done}: ${where}`);
+    if (this.owner !== OWNER.USER || this.isLinked) throw this.notOwned(done);
+  }
+
+  private checkLinkableBehind(other: PacketBuffer): void {
+    this.checkOwned('linked');
+    if (this.references !== 1) {
+      throw new UsageError(
+        'PACKET_NOT_OWNED',
+        `Packet ${this.index} can not be linked: it is retained elsewhere`,
+      );
+    }
+    if (this.pool !== other.pool) {
+      throw new UsageError(
+        'PACKET_CHAIN_INVALID',
+        `Packet ${this.index} belongs to another queue pair or device`,
+        {
+          remedy: 'Copy its frame into a packet from the same allocate().',
+        },
+      );
+    }
+    if (this === other || this.leadsTo(other)) {
+      throw new UsageError('PACKET_CHAIN_INVALID', `Packet ${this.index} can not be linked behind itself`);
+    }
+  }
+
+  private leadsTo(other: PacketBuffer): boolean {
+    let segment = this.following;
+    while (segment !== undefined && segment !== other) segment = segment.following;
+    return segment !== undefined;
+  }
+
+  private notOwned(done: string): UsageError {
+    const where =
+      this.owner === OWNER.USER
+        ? 'it is a segment of another packet'
+        : this.owner === OWNER.POOL
+          ? 'it is back in the pool'
+          : 'the device has it';
+    return new UsageError('PACKET_NOT_OWNED', `Packet ${this.index} can not be ${done}: ${where}`);
   }
 }

@@ -1,3 +1,4 @@
+import { partsOf } from './buffer-parts.js';
 import type { DmaMemory, DmaRegion } from './dma.js';
 import { HEADROOM, OWNER, PacketBuffer } from './packet-buffer.js';
 
@@ -5,7 +6,7 @@ import { HEADROOM, OWNER, PacketBuffer } from './packet-buffer.js';
 const PAGE = 4096;
 const CACHE_LINE = 64;
 
-/** A fixed number of packet buffers in one stretch of DMA memory. */
+/** A fixed number of packet buffers in one stretch of DMA memory, which need not be contiguous for the device. */
 export class PacketPool {
   /** All buffers, by their index: what a ring's token leads to. */
   readonly packets: readonly PacketBuffer[];
@@ -27,8 +28,9 @@ export class PacketPool {
     const region = memory.allocate(count * stride);
     this.region = region;
     this.packets = Array.from({ length: count }, (_, index) => {
-      const { lo, hi } = region.addressOf(index * stride);
-      return new PacketBuffer(this, index, new Uint8Array(region.buffer, index * stride, stride), lo, hi);
+      const offset = index * stride;
+      const bytes = new Uint8Array(region.buffer, offset, stride);
+      return new PacketBuffer(this, index, bytes, region.addressOf(offset), partsOf(region, offset, stride));
     });
     this.stack = this.packets.toReversed();
     this.top = count;
@@ -52,13 +54,13 @@ export class PacketPool {
     packet.owner = OWNER.USER;
     packet.references = 1;
     packet.lenders = 0;
-    packet.start = HEADROOM;
-    packet.length = 0;
+    packet.clear();
     return packet;
   }
 
-  /** Puts a buffer back, whoever had it. The caller has checked that it may. */
+  /** Puts a buffer back, with all that is linked behind it, whoever had it. The caller has checked that it may. */
   put(packet: PacketBuffer): void {
+    if (packet.following !== undefined) this.putSegments(packet);
     packet.owner = OWNER.POOL;
     packet.references = 0;
     packet.lease += 1;
@@ -67,6 +69,18 @@ export class PacketPool {
     if (this.wanted) {
       this.wanted = false;
       this.onAvailable();
+    }
+  }
+
+  private putSegments(head: PacketBuffer): void {
+    let segment = head.following;
+    head.following = undefined;
+    while (segment !== undefined) {
+      const { following } = segment;
+      segment.following = undefined;
+      segment.isLinked = false;
+      this.put(segment);
+      segment = following;
     }
   }
 
