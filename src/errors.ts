@@ -119,6 +119,10 @@ const DEVICE_ERRORS = {
     meaning: 'The device does not have a queue that the driver needs, or not of a usable size.',
     remedy: 'Check the number and size of the queues that the device is configured with.',
   },
+  QUEUE_PAIRS_TOO_FEW: {
+    meaning: 'The device has fewer queue pairs than were asked for.',
+    remedy: 'Ask for fewer { queuePairs }, or give the device more (QEMU: queues= of the netdev, mq=on).',
+  },
   DEVICE_VECTOR_REFUSED: {
     meaning: 'The device could not map an event to an MSI-X vector.',
     remedy: 'Open the device with { interrupts: false } and poll it.',

@@ -5,12 +5,13 @@
  */
 export { NetDevice, type FramesOptions, type NetDeviceEvents } from './net-device.js';
 export type { NetDeviceState } from './net/lifecycle.js';
+export type { NetQueuePair } from './net/net-queue-pair.js';
 export type { NetDeviceOptions } from './net/options.js';
 export { RECEIVE_OFFLOADS, type FeatureName } from './net/feature-table.js';
 export type { FeatureWishes, NegotiatedFeatures } from './net/features.js';
 export type { FrameStream } from './net/frame-stream.js';
-export type { NetStatistics, NotificationStatistics } from './net/statistics.js';
 export { CHECKSUM, GSO, PacketBuffer, type Checksum, type Gso } from './memory/packet-buffer.js';
+export type { NetStatistics, NotificationStatistics, QueuePairStatistics } from './net/statistics.js';
 export type { DeviceAddress, DmaMemory, DmaRegion } from './memory/dma.js';
 export type { AccessWidth, InterruptHandlers, QueueLayout, Transport } from './transport/transport.js';
 export type { Logger } from './log.js';

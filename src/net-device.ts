@@ -9,17 +9,21 @@ import { DeviceError, UsageError } from './errors.js';
 import type { Logger } from './log.js';
 import { defaultLogger } from './logging/default-logger.js';
 import type { PacketBuffer } from './memory/packet-buffer.js';
+import { AllPairs } from './net/all-pairs.js';
 import { ConfigWatch } from './net/config-watch.js';
 import { Datapath } from './net/datapath.js';
 import { chooseFeatures, type NegotiatedFeatures } from './net/features.js';
 import { FrameDispatch } from './net/frame-dispatch.js';
 import type { FrameStream } from './net/frame-stream.js';
+import { freeAll } from './net/free-all.js';
 import { guard } from './net/guard.js';
 import { giveUp, negotiate, resetDevice } from './net/initialisation.js';
 import { Lifecycle, type NetDeviceState } from './net/lifecycle.js';
+import { NetQueuePair } from './net/net-queue-pair.js';
+import { checkOptionsWithoutPci } from './net/option-conflicts.js';
 import { checkOptions, type NetDeviceOptions, type Settings } from './net/options.js';
-import { QueuePair } from './net/queue-pair.js';
-import { poolExhausted } from './net/sender.js';
+import type { QueuePair } from './net/queue-pair.js';
+import { createQueuePairs } from './net/queue-pairs.js';
 import { snapshot } from './net/snapshot.js';
 import type { NetStatistics } from './net/statistics.js';
 import type { Transport } from './transport/transport.js';
@@ -45,8 +49,6 @@ export interface FramesOptions {
   readonly signal?: AbortSignal;
 }
 
-/** Frames that `receive()` takes if not told otherwise. */
-const BURST = 32;
 const DEFAULT_STREAM_LIMIT = 256;
 
 /**
@@ -70,9 +72,13 @@ export class NetDevice extends EventEmitter<NetDeviceEvents> {
   readonly macBytes: Uint8Array;
   /** Largest payload of a frame in bytes, without the Ethernet header. */
   readonly mtu: number;
+  /** How many queue pairs the device has; `queuePairs` of the options may ask for so many. */
+  readonly maxQueuePairs: number;
 
   private readonly transport: Transport;
-  private readonly queues: QueuePair;
+  private readonly pairs: readonly QueuePair[];
+  private readonly handles: readonly NetQueuePair[];
+  private readonly all: AllPairs;
   private readonly streams: FrameDispatch;
   private readonly datapath: Datapath;
   private readonly config: ConfigWatch;
@@ -89,8 +95,9 @@ export class NetDevice extends EventEmitter<NetDeviceEvents> {
     this.config = new ConfigWatch(transport, features, onLink);
     const { mac, mtu } = this.config.current;
     this.mtu = mtu;
+    this.maxQueuePairs = 1;
     this.macBytes = mac ?? randomMac();
-    this.queues = QueuePair.create(transport, {
+    this.pairs = createQueuePairs(transport, settings.queuePairs, this.maxQueuePairs, {
       features,
       mtu,
       queueSize: settings.queueSize,
@@ -103,7 +110,7 @@ export class NetDevice extends EventEmitter<NetDeviceEvents> {
     });
     this.datapath = new Datapath({
       transport,
-      queues: this.queues,
+      queuePairs: this.pairs,
       frames: this.streams,
       interrupts: settings.interrupts,
       budget: settings.budget,
@@ -118,7 +125,7 @@ export class NetDevice extends EventEmitter<NetDeviceEvents> {
         log,
         features,
         config: this.config,
-        queues: this.queues,
+        queuePairs: this.pairs,
         streams: this.streams,
         datapath: this.datapath,
       },
@@ -129,6 +136,8 @@ export class NetDevice extends EventEmitter<NetDeviceEvents> {
         onClose: () => guard(() => this.emit('close')),
       },
     );
+    this.handles = this.datapath.pairs.map((pair) => new NetQueuePair(pair, this.lifecycle));
+    this.all = new AllPairs(this.handles);
     this.watchListeners();
   }
 
@@ -145,6 +154,7 @@ export class NetDevice extends EventEmitter<NetDeviceEvents> {
     let transport = typeof target === 'string' ? undefined : target;
     try {
       const settings = checkOptions(options);
+      if (transport !== undefined) checkOptionsWithoutPci(settings);
       const log = settings.logger ?? (await defaultLogger());
       settings.signal?.throwIfAborted();
       transport ??= await openAddress(target as string, settings, log);
@@ -183,9 +193,24 @@ export class NetDevice extends EventEmitter<NetDeviceEvents> {
       // What went wrong before matters more; and closing the transport copes with a device that does not reset.
       await abandon(transport, settings.resetTimeout).catch(() => undefined);
       // The device was never told of the memory, so that goes whether it is at rest or not.
-      device?.queues.free();
+      if (device !== undefined) freeAll(device.pairs);
       throw error;
     }
+  }
+
+  /**
+   * One of the queue pairs that are open, for bursts of its own. `receive()`, `transmit()` and so on of the device
+   * serve all pairs.
+   *
+   * @param number - from 0 on
+   * @throws UsageError OPTION_INVALID
+   */
+  queuePair(number: number): NetQueuePair {
+    const pair = this.handles.at(Number.isInteger(number) && number >= 0 ? number : this.handles.length);
+    if (pair !== undefined) return pair;
+    throw new UsageError('OPTION_INVALID', `${this.address} has no queue pair ${String(number)} open`, {
+      remedy: `Give a whole number from 0 to ${this.handles.length - 1}, or open the device with more { queuePairs }.`,
+    });
   }
 
   /** Where the device is: its PCI address, or the name of its transport. */
@@ -245,24 +270,22 @@ export class NetDevice extends EventEmitter<NetDeviceEvents> {
 
   /**
    * Takes received frames, without waiting, and posts fresh buffers in their place. Works with no event loop turning.
+   * With several queue pairs each call serves one that has frames, in turn.
    *
    * @param batch - its first entries become the packets; they are yours until you release or transmit them
-   * @param max - how many to take at most
+   * @param max - how many to take at most, 32 by default
    * @returns how many were taken
    * @throws UsageError DEVICE_NOT_STARTED, DEVICE_CLOSED, OPTION_INVALID; QueueError QUEUE_BROKEN; DeviceError
    *   DEVICE_NEEDS_RESET
    */
-  receive(batch: PacketBuffer[], max: number = BURST): number {
-    if (this.state !== 'running') throw this.lifecycle.notRunning();
-    checkCount('max', max);
-    const count = this.queues.receive.receive(batch, max);
-    if (count === 0) this.lifecycle.throwIfBroken();
-    return count;
+  receive(batch: PacketBuffer[], max?: number): number {
+    return this.all.receive(batch, max);
   }
 
   /**
    * Hands packets to the device, without waiting, as far as the ring has room, and takes finished ones back to the
-   * pool. Works with no event loop turning.
+   * pool. Works with no event loop turning. With several queue pairs each packet goes out by the pair that it belongs
+   * to: that of `allocate()` is the first, that of a received packet is the one that received it.
    *
    * @param batch - packets from `allocate()` or `receive()`
    * @param count - how many of its first entries to send
@@ -271,17 +294,7 @@ export class NetDevice extends EventEmitter<NetDeviceEvents> {
    *   one ends the burst before it); DEVICE_NOT_STARTED, DEVICE_CLOSED, OPTION_INVALID; QueueError QUEUE_BROKEN
    */
   transmit(batch: readonly PacketBuffer[], count: number = batch.length): number {
-    if (this.state !== 'running') throw this.lifecycle.notRunning();
-    checkCount('count', count);
-    if (count > batch.length) {
-      throw new UsageError(
-        'OPTION_INVALID',
-        `${count} packets are to be sent from a batch of ${batch.length}`,
-      );
-    }
-    const taken = this.queues.transmit.transmit(batch, count);
-    if (taken === 0) this.lifecycle.throwIfBroken();
-    return taken;
+    return this.all.transmit(batch, count);
   }
 
   /**
@@ -290,10 +303,7 @@ export class NetDevice extends EventEmitter<NetDeviceEvents> {
    * @throws UsageError POOL_EXHAUSTED, DEVICE_CLOSED
    */
   allocate(): PacketBuffer {
-    this.lifecycle.checkOpen();
-    const packet = this.queues.pool.take() ?? this.takeReclaimed();
-    if (packet === undefined) throw poolExhausted(this.queues.pool);
-    return packet;
+    return this.handles[0].allocate();
   }
 
   /**
@@ -302,14 +312,7 @@ export class NetDevice extends EventEmitter<NetDeviceEvents> {
    * @throws UsageError DEVICE_CLOSED, OPTION_INVALID
    */
   allocateBatch(batch: PacketBuffer[], count: number): number {
-    this.lifecycle.checkOpen();
-    checkCount('count', count);
-    for (let i = 0; i < count; i += 1) {
-      const packet = this.queues.pool.take() ?? this.takeReclaimed();
-      if (packet === undefined) return i;
-      batch[i] = packet;
-    }
-    return count;
+    return this.handles[0].allocateBatch(batch, count);
   }
 
   /**
@@ -324,7 +327,7 @@ export class NetDevice extends EventEmitter<NetDeviceEvents> {
    */
   async send(frame: Uint8Array | PacketBuffer, options: { signal?: AbortSignal } = {}): Promise<void> {
     if (this.state !== 'running') throw this.lifecycle.notRunning();
-    await this.datapath.sender.send(frame, options.signal);
+    await this.all.senderFor(frame).send(frame, options.signal);
     // The frame was taken, so this promise is fulfilled even if the device has failed by now.
     this.lifecycle.failIfBroken();
   }
@@ -336,7 +339,7 @@ export class NetDevice extends EventEmitter<NetDeviceEvents> {
    */
   async flush(options: { signal?: AbortSignal } = {}): Promise<void> {
     if (this.state !== 'running') throw this.lifecycle.notRunning();
-    await this.datapath.sender.flush(options.signal);
+    await this.all.flush(options.signal);
     this.lifecycle.throwIfBroken();
   }
 
@@ -384,7 +387,7 @@ export class NetDevice extends EventEmitter<NetDeviceEvents> {
 
   /** The counters, since `open()`. */
   statistics(): NetStatistics {
-    return snapshot(this.queues, this.datapath.interrupts);
+    return snapshot(this.datapath);
   }
 
   /** Lets the program end while it waits for interrupts of this device. */
@@ -405,11 +408,6 @@ export class NetDevice extends EventEmitter<NetDeviceEvents> {
     super.removeAllListeners();
     this.watchListeners();
     return this;
-  }
-
-  private takeReclaimed(): PacketBuffer | undefined {
-    if (this.state !== 'running') return undefined;
-    return this.queues.transmit.reclaim() > 0 ? this.queues.pool.take() : undefined;
   }
 
   /** Has the loop look for frames when somebody begins to listen. */
@@ -451,13 +449,6 @@ function checkAddressing(transport: Transport, features: NegotiatedFeatures): vo
 async function abandon(transport: Transport, resetTimeout: number): Promise<void> {
   giveUp(transport);
   await resetDevice(transport, resetTimeout);
-}
-
-function checkCount(name: string, count: number): void {
-  if (count >= 0 && Math.floor(count) === count) return;
-  throw new UsageError('OPTION_INVALID', `${name} is ${String(count)}`, {
-    remedy: 'Give a whole number, 0 or more.',
-  });
 }
 
 /** A locally administered unicast address (VIRTIO 1.3, 5.1.4.2). */

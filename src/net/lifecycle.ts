@@ -8,6 +8,7 @@ import type { ConfigWatch } from './config-watch.js';
 import type { Datapath } from './datapath.js';
 import type { NegotiatedFeatures } from './features.js';
 import type { FrameDispatch } from './frame-dispatch.js';
+import { freeAll } from './free-all.js';
 import { negotiate, resetDevice } from './initialisation.js';
 import type { Settings } from './options.js';
 import type { QueuePair } from './queue-pair.js';
@@ -27,7 +28,7 @@ export interface LifecycleParts {
   readonly log: Logger;
   readonly features: NegotiatedFeatures;
   readonly config: ConfigWatch;
-  readonly queues: QueuePair;
+  readonly queuePairs: readonly QueuePair[];
   readonly streams: FrameDispatch;
   readonly datapath: Datapath;
 }
@@ -114,7 +115,7 @@ export class Lifecycle {
       log.error({ err: haltError }, 'interrupts of the failed device could not be turned off');
     }
     this.setState('failed');
-    datapath.sender.fail(error);
+    datapath.failSenders(error);
     streams.fail(error);
     this.hooks.onError(error);
   }
@@ -141,9 +142,10 @@ export class Lifecycle {
     try {
       await this.bringUpAgain();
       this.fresh = false;
-      datapath.start();
+      datapath.enable();
       // A device that is not running tells nobody of changes.
       config.reread();
+      datapath.start();
     } catch (error) {
       await this.comeToRest().catch((restError: unknown) => {
         log.error({ err: restError }, 'device that did not start could not be stopped either');
@@ -172,7 +174,7 @@ export class Lifecycle {
     const { datapath, settings, log } = this.parts;
     const { failure } = this;
     this.setState('stopping');
-    datapath.sender.fail(failure ?? new UsageError('DEVICE_NOT_STARTED', `${this.name} was stopped`));
+    datapath.failSenders(failure ?? new UsageError('DEVICE_NOT_STARTED', `${this.name} was stopped`));
     if (failure === undefined) {
       const lost = await datapath.drain(settings.drainTimeout);
       if (lost > 0) log.warn({ frames: lost }, 'device did not send all frames before it was stopped');
@@ -190,7 +192,7 @@ export class Lifecycle {
       this.setState('failed');
       throw error;
     }
-    this.parts.queues.reset();
+    for (const pair of this.parts.queuePairs) pair.reset();
     this.failure = undefined;
     this.setState('stopped');
   }
@@ -232,14 +234,14 @@ export class Lifecycle {
 
   /** A device that did not stop may still write to its buffers: they go only after the transport has cut it off. */
   private async giveBack(atRest: boolean): Promise<void> {
-    const { queues, transport } = this.parts;
+    const { queuePairs, transport } = this.parts;
     try {
-      if (atRest) queues.free();
+      if (atRest) freeAll(queuePairs);
     } finally {
       try {
         await transport.close();
       } finally {
-        queues.free();
+        freeAll(queuePairs);
       }
     }
   }

@@ -1,6 +1,13 @@
 import { UsageError } from '../errors.js';
 import type { Logger } from '../log.js';
 import { checkFeatureWishes, type FeatureWishes } from './features.js';
+import { checkConflicts } from './option-conflicts.js';
+
+export type Recovery = 'manual' | 'automatic';
+export type Addressing = 'auto' | 'iova' | 'physical';
+export type HugePages = 'auto' | 'never' | '2M' | '1G';
+export type PciInterface = 'auto' | 'modern' | 'legacy';
+export type InterruptMode = 'auto' | 'msix' | 'intx';
 
 /** How to open a device. All fields are optional. */
 export interface NetDeviceOptions {
@@ -16,14 +23,44 @@ export interface NetDeviceOptions {
    * VIRTIO_F_RING_PACKED is negotiated. By default what the device offers, at most 256.
    */
   readonly queueSize?: number;
-  /** Number of packet buffers. By default four times the size of a ring, so that both can be full twice over. */
+  /**
+   * Number of packet buffers of each queue pair. By default four times the size of a ring, so that both can be full
+   * twice over.
+   */
   readonly poolSize?: number;
+  /** Length of each packet buffer in bytes; by default what the longest frame needs. */
+  readonly bufferSize?: number;
+  /**
+   * Number of queue pairs to open, 1 by default, up to what the device has. How many of them are used can be changed
+   * while the device runs, see `setQueuePairs()`.
+   */
+  readonly queuePairs?: number;
   /** Received frames that are handed on before the event loop gets a turn, 64 by default. */
   readonly budget?: number;
   /** Milliseconds to wait for the device to finish a reset, 5000 by default. */
   readonly resetTimeout?: number;
   /** Milliseconds that `stop()` waits for frames to leave which the device has not sent yet, 1000 by default. */
   readonly drainTimeout?: number;
+  /** Milliseconds to wait for the device to answer a command on its control queue, 1000 by default. */
+  readonly controlTimeout?: number;
+  /**
+   * What happens when the device fails: with `manual` (the default) it is out of use until `reset()`, or `stop()` and
+   * `start()`; with `automatic` the driver resets it and goes on by itself.
+   */
+  readonly recovery?: Recovery;
+  /**
+   * Which addresses the device is given: those of the IOMMU, or physical ones. `auto` (the default) follows what the
+   * device says of itself.
+   */
+  readonly addressing?: Addressing;
+  /** Pages that packet buffers lie in; `auto` (the default) takes huge ones where they are of use. */
+  readonly hugePages?: HugePages;
+  /** Through which of its interfaces to drive a card that has both; `auto` (the default) prefers the modern one. */
+  readonly pciInterface?: PciInterface;
+  /** How a card interrupts; `auto` (the default) prefers MSI-X. */
+  readonly interruptMode?: InterruptMode;
+  /** Most MSI-X vectors to use; by default one for each queue and one for the configuration. */
+  readonly maxVectors?: number;
   /** Take a card over from the kernel's driver even while its network interface is up. */
   readonly takeOver?: boolean;
   /** Where to log; silent by default, unless the environment variable VIRTIO_NET_LOG names a level. */
@@ -38,9 +75,18 @@ export interface Settings {
   readonly interrupts: boolean;
   readonly queueSize: number | undefined;
   readonly poolSize: number | undefined;
+  readonly bufferSize: number | undefined;
+  readonly queuePairs: number;
   readonly budget: number;
   readonly resetTimeout: number;
   readonly drainTimeout: number;
+  readonly controlTimeout: number;
+  readonly recovery: Recovery;
+  readonly addressing: Addressing;
+  readonly hugePages: HugePages;
+  readonly pciInterface: PciInterface;
+  readonly interruptMode: InterruptMode;
+  readonly maxVectors: number | undefined;
   readonly takeOver: boolean;
   readonly logger: Logger | undefined;
   readonly signal: AbortSignal | undefined;
@@ -49,6 +95,12 @@ export interface Settings {
 /** Packets of a ring that `poolSize` may not be below: else a ring could take all of them. */
 const LARGEST_RING = 32768;
 const LARGEST_POOL = 1 << 20;
+/** The headers of a frame fit even with all that a header may hold. */
+const SMALLEST_BUFFER = 256;
+const LARGEST_BUFFER = 1 << 17;
+/** The most that a device can have (VIRTIO 1.3, 5.1.6.5.5). */
+const MOST_QUEUE_PAIRS = 32768;
+const MOST_VECTORS = 2048;
 const LONGEST_TIMEOUT = 2 ** 31 - 1;
 
 const NAMES = new Set<string>([
@@ -56,9 +108,18 @@ const NAMES = new Set<string>([
   'interrupts',
   'queueSize',
   'poolSize',
+  'bufferSize',
+  'queuePairs',
   'budget',
   'resetTimeout',
   'drainTimeout',
+  'controlTimeout',
+  'recovery',
+  'addressing',
+  'hugePages',
+  'pciInterface',
+  'interruptMode',
+  'maxVectors',
   'takeOver',
   'logger',
   'signal',
@@ -74,23 +135,45 @@ export function checkOptions(options: NetDeviceOptions): Settings {
   if (unknown.length > 0) {
     throw invalid(`There is no option ${unknown.join(', ')}`, `The options are ${[...NAMES].join(', ')}.`);
   }
-  const { features = {}, queueSize, poolSize } = options;
+  const { features = {}, queueSize, poolSize, bufferSize, maxVectors } = options;
   checkFeatureWishes(features);
   // Whether it must be a power of two depends on the ring format, which is known only after the negotiation.
   if (queueSize !== undefined) checkInteger('queueSize', queueSize, 2, LARGEST_RING);
   if (poolSize !== undefined) checkInteger('poolSize', poolSize, 2, LARGEST_POOL);
-  return {
+  if (bufferSize !== undefined) checkInteger('bufferSize', bufferSize, SMALLEST_BUFFER, LARGEST_BUFFER);
+  if (maxVectors !== undefined) checkInteger('maxVectors', maxVectors, 1, MOST_VECTORS);
+  const settings: Settings = {
     features,
     interrupts: options.interrupts ?? true,
     queueSize,
     poolSize,
+    bufferSize,
+    queuePairs: checkInteger('queuePairs', options.queuePairs ?? 1, 1, MOST_QUEUE_PAIRS),
     budget: checkInteger('budget', options.budget ?? 64, 1, LARGEST_RING),
     resetTimeout: checkInteger('resetTimeout', options.resetTimeout ?? 5000, 0, LONGEST_TIMEOUT),
     drainTimeout: checkInteger('drainTimeout', options.drainTimeout ?? 1000, 0, LONGEST_TIMEOUT),
+    controlTimeout: checkInteger('controlTimeout', options.controlTimeout ?? 1000, 1, LONGEST_TIMEOUT),
+    recovery: checkChoice('recovery', options.recovery ?? 'manual', ['manual', 'automatic']),
+    addressing: checkChoice('addressing', options.addressing ?? 'auto', ['auto', 'iova', 'physical']),
+    hugePages: checkChoice('hugePages', options.hugePages ?? 'auto', ['auto', 'never', '2M', '1G']),
+    pciInterface: checkChoice('pciInterface', options.pciInterface ?? 'auto', ['auto', 'modern', 'legacy']),
+    interruptMode: checkChoice('interruptMode', options.interruptMode ?? 'auto', ['auto', 'msix', 'intx']),
+    maxVectors,
     takeOver: options.takeOver ?? false,
     logger: options.logger,
     signal: options.signal,
   };
+  checkConflicts(settings);
+  return settings;
+}
+
+function checkChoice<Choice extends string>(
+  name: string,
+  value: Choice,
+  choices: readonly NoInfer<Choice>[],
+): Choice {
+  if (choices.includes(value)) return value;
+  throw invalid(`${name} is ${value}`, `Give one of ${choices.join(', ')}.`);
 }
 
 function checkInteger(name: string, value: number, least: number, most: number): number {

@@ -1,20 +1,21 @@
 /**
- * A receive and a transmit queue with the packet pool that they share.
+ * A receive and a transmit queue with the packet pool that they share. Pairs share nothing with each other.
  */
 import { UsageError } from '../errors.js';
 import { PacketPool } from '../memory/packet-pool.js';
 import type { Transport } from '../transport/transport.js';
 import type { Virtqueue } from '../virtqueue/virtqueue.js';
 import type { NegotiatedFeatures } from './features.js';
+import { freeAll } from './free-all.js';
 import { ETHERNET_HEADER_SIZE, VLAN_TAG_SIZE } from './header.js';
 import { ReceiveQueue } from './receive-queue.js';
 import { chooseQueueSize, createRing } from './ring-format.js';
 import { TransmitQueue } from './transmit-queue.js';
 
-/** Numbers of the first queue pair at the device (VIRTIO 1.3, 5.1.2). */
-const RECEIVE_QUEUE = 0;
-const TRANSMIT_QUEUE = 1;
-export const QUEUES = 2;
+/** Each pair has two queues: numbers 2n for reception and 2n + 1 for transmission (VIRTIO 1.3, 5.1.2). */
+export const QUEUES_PER_PAIR = 2;
+const RECEIVE = 0;
+const TRANSMIT = 1;
 
 /** What a receive buffer must hold besides its header, whatever the MTU (5.1.6.3.1: 1526 bytes with header). */
 const LEAST_FRAME_CAPACITY = 1514;
@@ -29,12 +30,15 @@ export interface QueuePairOptions {
 }
 
 export class QueuePair {
+  /** Number of the pair, from 0 on. */
+  readonly number: number;
   readonly receive: ReceiveQueue;
   readonly transmit: TransmitQueue;
   readonly pool: PacketPool;
   private readonly rings: readonly Virtqueue[];
 
-  private constructor(receive: ReceiveQueue, transmit: TransmitQueue, pool: PacketPool) {
+  private constructor(number: number, receive: ReceiveQueue, transmit: TransmitQueue, pool: PacketPool) {
+    this.number = number;
     this.receive = receive;
     this.transmit = transmit;
     this.pool = pool;
@@ -46,22 +50,24 @@ export class QueuePair {
    *
    * @throws DeviceError DEVICE_QUEUE_UNAVAILABLE, UsageError OPTION_INVALID, MemoryError, VfioError
    */
-  static create(transport: Transport, options: QueuePairOptions): QueuePair {
+  static create(transport: Transport, number: number, options: QueuePairOptions): QueuePair {
     const { mtu, features } = options;
-    const sizes = [RECEIVE_QUEUE, TRANSMIT_QUEUE].map((queue) =>
-      chooseQueueSize(transport, features, queue, options.queueSize),
+    const first = number * QUEUES_PER_PAIR;
+    const sizes = [RECEIVE, TRANSMIT].map((queue) =>
+      chooseQueueSize(transport, features, first + queue, options.queueSize),
     );
     const poolSize = choosePoolSize(sizes, options.poolSize);
     const frameCapacity = Math.max(mtu + ETHERNET_HEADER_SIZE, LEAST_FRAME_CAPACITY) + VLAN_TAG_SIZE;
     const undo: (() => void)[] = [];
     try {
       const [receiveRing, transmitRing] = sizes.map((size, index) => {
-        const ring = createRing(transport, features, index, size);
+        const ring = createRing(transport, features, first + index, size);
         undo.push(() => ring.free());
         return ring;
       });
       const pool = new PacketPool(transport.memory, poolSize, frameCapacity);
       return new QueuePair(
+        number,
         new ReceiveQueue(receiveRing, pool, transport),
         new TransmitQueue(transmitRing, pool, transport, mtu),
         pool,
@@ -89,25 +95,17 @@ export class QueuePair {
 
   /** Gives all memory back. The device must have been reset. */
   free(): void {
-    const failures: unknown[] = [];
-    for (const part of [this.pool, ...this.rings]) {
-      try {
-        part.free();
-      } catch (error) {
-        failures.push(error);
-      }
-    }
-    if (failures.length > 0) throw failures[0];
+    freeAll([this.pool, ...this.rings]);
   }
 }
 
 /** The receive ring keeps as many buffers as it has descriptors; one more must be there to send anything. */
 function choosePoolSize(sizes: readonly number[], wanted: number | undefined): number {
-  const least = sizes[RECEIVE_QUEUE] + 1;
+  const least = sizes[RECEIVE] + 1;
   if (wanted !== undefined && wanted < least) {
     throw new UsageError('OPTION_INVALID', `poolSize is ${wanted}`, {
       remedy: `Give at least ${least}: one buffer per receive descriptor, and one to send.`,
     });
   }
-  return wanted ?? 2 * (sizes[RECEIVE_QUEUE] + sizes[TRANSMIT_QUEUE]);
+  return wanted ?? 2 * (sizes[RECEIVE] + sizes[TRANSMIT]);
 }

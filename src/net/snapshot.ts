@@ -1,12 +1,18 @@
+import type { Datapath } from './datapath.js';
 import type { Notifier } from './notification.js';
-import type { QueuePair } from './queue-pair.js';
-import type { InterruptCounters, NetStatistics, NotificationStatistics } from './statistics.js';
+import type { PairDatapath } from './pair-datapath.js';
+import type { NetStatistics, NotificationStatistics, QueuePairStatistics } from './statistics.js';
 
-/** Reads all counters. */
-export function snapshot(
-  { receive, transmit, pool }: QueuePair,
-  interrupts: InterruptCounters,
-): NetStatistics {
+/** Reads all counters of a device. */
+export function snapshot({ pairs, configInterrupts }: Datapath): NetStatistics {
+  const queuePairs = pairs.map((pair) => pairSnapshot(pair));
+  const { interrupts, ...totals } = queuePairs.reduce(sum);
+  return { ...totals, interrupts: { ...interrupts, config: configInterrupts }, queuePairs };
+}
+
+/** Reads all counters of a queue pair. */
+export function pairSnapshot({ queues, interrupts }: PairDatapath): QueuePairStatistics {
+  const { receive, transmit, pool } = queues;
   const { short, iteratorFull } = receive.drops;
   return {
     receive: {
@@ -26,7 +32,6 @@ export function snapshot(
     interrupts: {
       receive: interrupts.receive,
       transmit: interrupts.transmit,
-      config: interrupts.config,
       spurious: interrupts.spurious,
     },
     pool: { size: pool.size, available: pool.available },
@@ -35,4 +40,16 @@ export function snapshot(
 
 function notifications({ sent, suppressed }: Notifier): NotificationStatistics {
   return { sent, suppressed };
+}
+
+/** Adds up two sets of counters of the same shape, number by number. */
+function sum<T extends object>(one: T, other: T): T {
+  const entries = Object.entries(one).map(([name, value]: [string, unknown]) => {
+    const added = (other as Record<string, unknown>)[name];
+    return [
+      name,
+      typeof value === 'number' ? value + (added as number) : sum(value as object, added as object),
+    ];
+  });
+  return Object.fromEntries(entries) as T;
 }

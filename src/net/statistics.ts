@@ -14,11 +14,10 @@ export class ReceiveDrops {
   iteratorFull = 0;
 }
 
-/** Interrupts by what they turned out to be. */
-export class InterruptCounters {
+/** Interrupts of the queues of a pair, by what they turned out to be. */
+export class QueueInterruptCounters {
   receive = 0;
   transmit = 0;
-  config = 0;
   spurious = 0;
 }
 
@@ -30,8 +29,8 @@ export interface NotificationStatistics {
   readonly suppressed: number;
 }
 
-/** A snapshot of the counters of a device. */
-export interface NetStatistics {
+/** A snapshot of the counters of a queue pair. */
+export interface QueuePairStatistics {
   readonly receive: {
     readonly frames: number;
     /** Bytes of frames, without virtio-net header and FCS. */
@@ -62,8 +61,6 @@ export interface NetStatistics {
     readonly receive: number;
     /** Those after which finished transmissions were found. */
     readonly transmit: number;
-    /** Those of the configuration. */
-    readonly config: number;
     /** Those after which nothing was found. */
     readonly spurious: number;
   };
@@ -73,4 +70,14 @@ export interface NetStatistics {
     /** Packet buffers that nobody has. */
     readonly available: number;
   };
+}
+
+/** A snapshot of the counters of a device: those of its queue pairs added up, and of each. */
+export interface NetStatistics extends QueuePairStatistics {
+  readonly interrupts: QueuePairStatistics['interrupts'] & {
+    /** Those of the configuration. */
+    readonly config: number;
+  };
+  /** Counters of each queue pair that is open. */
+  readonly queuePairs: readonly QueuePairStatistics[];
 }

@@ -1,0 +1,106 @@
+import { UsageError } from '../errors.js';
+import type { PacketBuffer } from '../memory/packet-buffer.js';
+import type { Lifecycle } from './lifecycle.js';
+import type { PairDatapath } from './pair-datapath.js';
+import { poolExhausted, type Sender } from './sender.js';
+import { pairSnapshot } from './snapshot.js';
+import type { QueuePairStatistics } from './statistics.js';
+
+/** Frames that `receive()` takes if not told otherwise. */
+const BURST = 32;
+
+/**
+ * A receive queue, a transmit queue and the packet buffers of both: the burst calls of a device, for one of its queue
+ * pairs. A packet belongs to the pair that it came from, and can be transmitted there only.
+ */
+export class NetQueuePair {
+  /** Number of the pair, from 0 on; its queues at the device are twice that, and the one behind it. */
+  readonly number: number;
+  private readonly datapath: PairDatapath;
+  private readonly lifecycle: Lifecycle;
+
+  /** @internal */
+  constructor(datapath: PairDatapath, lifecycle: Lifecycle) {
+    this.number = datapath.queues.number;
+    this.datapath = datapath;
+    this.lifecycle = lifecycle;
+  }
+
+  /** As `receive()` of the device, for this pair alone. */
+  receive(batch: PacketBuffer[], max: number = BURST): number {
+    if (this.lifecycle.state !== 'running') throw this.lifecycle.notRunning();
+    checkCount('max', max);
+    const count = this.datapath.queues.receive.receive(batch, max);
+    if (count === 0) this.lifecycle.throwIfBroken();
+    return count;
+  }
+
+  /** As `transmit()` of the device, for packets of this pair. */
+  transmit(batch: readonly PacketBuffer[], count: number = batch.length): number {
+    if (this.lifecycle.state !== 'running') throw this.lifecycle.notRunning();
+    checkBurst(batch, count);
+    const taken = this.datapath.queues.transmit.transmit(batch, count);
+    if (taken === 0) this.lifecycle.throwIfBroken();
+    return taken;
+  }
+
+  /** As `allocate()` of the device, from the buffers of this pair. */
+  allocate(): PacketBuffer {
+    this.lifecycle.checkOpen();
+    const packet = this.take();
+    if (packet === undefined) throw poolExhausted(this.datapath.queues.pool);
+    return packet;
+  }
+
+  /** As `allocateBatch()` of the device, from the buffers of this pair. */
+  allocateBatch(batch: PacketBuffer[], count: number): number {
+    this.lifecycle.checkOpen();
+    checkCount('count', count);
+    for (let i = 0; i < count; i += 1) {
+      const packet = this.take();
+      if (packet === undefined) return i;
+      batch[i] = packet;
+    }
+    return count;
+  }
+
+  /** The counters of this pair, since `open()`. */
+  statistics(): QueuePairStatistics {
+    return pairSnapshot(this.datapath);
+  }
+
+  /** Whether the packet belongs to this pair. @internal */
+  owns(packet: PacketBuffer): boolean {
+    return this.datapath.queues.pool.packets[packet.index] === packet;
+  }
+
+  /** @internal */
+  get sender(): Sender {
+    return this.datapath.sender;
+  }
+
+  private take(): PacketBuffer | undefined {
+    const { pool, transmit } = this.datapath.queues;
+    const packet = pool.take();
+    if (packet !== undefined || this.lifecycle.state !== 'running') return packet;
+    return transmit.reclaim() > 0 ? pool.take() : undefined;
+  }
+}
+
+/**
+ * Checks a burst to transmit.
+ *
+ * @throws UsageError OPTION_INVALID
+ */
+export function checkBurst(batch: readonly PacketBuffer[], count: number): void {
+  checkCount('count', count);
+  if (count <= batch.length) return;
+  throw new UsageError('OPTION_INVALID', `${count} packets are to be sent from a batch of ${batch.length}`);
+}
+
+function checkCount(name: string, count: number): void {
+  if (count >= 0 && Math.floor(count) === count) return;
+  throw new UsageError('OPTION_INVALID', `${name} is ${String(count)}`, {
+    remedy: 'Give a whole number, 0 or more.',
+  });
+}

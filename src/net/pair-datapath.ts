@@ -1,0 +1,153 @@
+/**
+ * What goes on while a queue pair runs: its interrupts, its turns of polling, and those who wait for it.
+ *
+ * All that a packet meets on its way belongs to the pair alone.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { FrameDispatch } from './frame-dispatch.js';
+import type { QueuePair } from './queue-pair.js';
+import { ReceiveLoop } from './receive-loop.js';
+import { Sender } from './sender.js';
+import { QueueInterruptCounters } from './statistics.js';
+
+export interface PairDatapathOptions {
+  readonly frames: FrameDispatch;
+  /** Whether to wait for interrupts. */
+  readonly interrupts: boolean;
+  /** Frames that are handed on before the event loop gets a turn. */
+  readonly budget: number;
+  /** Somebody waits, and no interrupt will come: poll soon. */
+  pollSoon(): void;
+  /** One of the queues is out of use. */
+  onBroken(error: Error): void;
+}
+
+export class PairDatapath {
+  readonly queues: QueuePair;
+  readonly sender: Sender;
+  readonly interrupts = new QueueInterruptCounters();
+  private readonly options: PairDatapathOptions;
+  private readonly loop: ReceiveLoop;
+  private active = false;
+
+  constructor(queues: QueuePair, options: PairDatapathOptions) {
+    const { frames, budget } = options;
+    this.queues = queues;
+    this.options = options;
+    this.sender = new Sender(queues.transmit, queues.pool, { onWait: () => this.onSenderWaits() });
+    this.loop = new ReceiveLoop(queues.receive, budget, {
+      hasConsumers: () => frames.hasConsumers(),
+      deliver: (max) => frames.deliverFrom(queues.receive, max),
+      onTurnDone: () => this.onTurnDone(),
+    });
+    queues.pool.onAvailable = () => this.onBuffersAvailable();
+    // Nothing else takes sent buffers back while nothing is sent, and reception must not run dry for want of them.
+    // Those who wait for a buffer to send go first: the receive ring would take all that there are.
+    queues.receive.reclaim = () => (this.active ? this.sender.pump() : 0);
+  }
+
+  /** Why one of the queues is out of use, if one is. */
+  get broken(): Error | undefined {
+    const { receive, transmit } = this.queues;
+    return receive.broken ?? transmit.broken;
+  }
+
+  /** Begins to work, on a device that was told to go. */
+  start(): void {
+    this.active = true;
+    if (this.options.interrupts) this.loop.start();
+  }
+
+  /** Ends all activity of the driver. The device may still use its buffers. */
+  halt(): void {
+    this.active = false;
+    this.loop.stop();
+  }
+
+  /**
+   * Waits until the device has sent what it was given.
+   *
+   * @param deadline - until when, on the clock of `performance.now()`
+   * @returns the number of frames that it has not sent by then
+   */
+  async drain(deadline: number): Promise<number> {
+    const { transmit } = this.queues;
+    transmit.reclaim();
+    while (transmit.ring.outstanding > 0 && this.broken === undefined && performance.now() < deadline) {
+      await sleep(1);
+      transmit.reclaim();
+    }
+    return transmit.ring.outstanding;
+  }
+
+  /** Looks for frames soon: somebody wants them now. */
+  resume(): void {
+    this.loop.resume();
+  }
+
+  onReceiveInterrupt(): void {
+    if (!this.active) return;
+    this.interrupts[this.queues.receive.ring.hasUsed() ? 'receive' : 'spurious'] += 1;
+    this.loop.wake();
+    this.checkQueues();
+  }
+
+  onTransmitInterrupt(): void {
+    if (!this.active) return;
+    this.interrupts[this.queues.transmit.ring.hasUsed() ? 'transmit' : 'spurious'] += 1;
+    this.pumpSender();
+    this.checkQueues();
+  }
+
+  /** One turn by hand: hands on up to `max` frames; says how many. */
+  poll(max: number): number {
+    if (this.options.interrupts) this.pumpSender();
+    else this.sender.pump();
+    return this.options.frames.deliverFrom(this.queues.receive, max);
+  }
+
+  /** Looks whether a queue broke, and tells. */
+  checkQueues(): void {
+    if (!this.active) return;
+    const { broken } = this;
+    if (broken !== undefined) this.options.onBroken(broken);
+  }
+
+  /** Lets waiting calls go on, and asks for another interrupt if some still wait, or the pool is dry. */
+  private pumpSender(): void {
+    const { sender } = this;
+    if (sender.isPumping) return;
+    const { ring } = this.queues.transmit;
+    ring.suppressInterrupts();
+    sender.pump();
+    while (this.needsSent && ring.outstanding > 0 && ring.requestInterrupt(sender.interruptAfter)) {
+      if (sender.pump() === 0) break;
+    }
+  }
+
+  /** Whether somebody waits for the device to finish frames. */
+  private get needsSent(): boolean {
+    return this.sender.isWaiting || this.queues.pool.isWanted;
+  }
+
+  private onTurnDone(): void {
+    if (this.active && this.queues.pool.isWanted) this.pumpSender();
+    this.checkQueues();
+  }
+
+  private onSenderWaits(): void {
+    if (this.options.interrupts) this.pumpSender();
+    else this.options.pollSoon();
+    // The device may never interrupt for a queue that it broke.
+    this.checkQueues();
+  }
+
+  private onBuffersAvailable(): void {
+    if (!this.active) return;
+    const { queues } = this;
+    if (this.sender.isWaiting) this.onSenderWaits();
+    queues.receive.refill();
+    if (this.options.interrupts && queues.pool.isWanted) this.pumpSender();
+    this.checkQueues();
+  }
+}
