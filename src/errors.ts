@@ -135,6 +135,18 @@ const DEVICE_ERRORS = {
     meaning: 'The configuration space of the device holds a value that makes no sense.',
     remedy: 'The device or the hypervisor is at fault.',
   },
+  CONTROL_COMMAND_REFUSED: {
+    meaning: 'The device refused a command of the control queue.',
+    remedy: 'Ask for less, or check how the hypervisor has configured the device.',
+  },
+  CONTROL_TIMEOUT: {
+    meaning: 'The device did not answer a command of the control queue in time.',
+    remedy: 'Raise { controlTimeout }, or reset the device: until then it takes no further command.',
+  },
+  CONTROL_ANSWER_INVALID: {
+    meaning: 'The device answered a command of the control queue with something that makes no sense.',
+    remedy: 'The device or the hypervisor is at fault.',
+  },
 } as const satisfies Record<string, CatalogueEntry>;
 
 const QUEUE_ERRORS = {
@@ -179,6 +191,10 @@ const USAGE_ERRORS = {
   DEVICE_ALREADY_STARTED: {
     meaning: 'start() was called on a device that is started.',
     remedy: 'Call stop() first.',
+  },
+  FEATURE_NOT_NEGOTIATED: {
+    meaning: 'The call needs a feature that the device does not offer, or that the program did not ask for.',
+    remedy: 'See device.features; an optional feature has to be asked for: { features: { extra: [...] } }.',
   },
   FRAME_TOO_SHORT: {
     meaning: 'The frame is shorter than an Ethernet header.',

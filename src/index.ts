@@ -8,6 +8,8 @@ export type { NetDeviceState } from './net/lifecycle.js';
 export type { NetQueuePair } from './net/net-queue-pair.js';
 export type { NetDeviceOptions } from './net/options.js';
 export { RECEIVE_OFFLOADS, type FeatureName } from './net/feature-table.js';
+export type { Duplex } from './net/config-space.js';
+export type { LinkSpeed } from './net/config-watch.js';
 export type { FeatureWishes, NegotiatedFeatures } from './net/features.js';
 export type { FrameStream } from './net/frame-stream.js';
 export { CHECKSUM, GSO, PacketBuffer, type Checksum, type Gso } from './memory/packet-buffer.js';

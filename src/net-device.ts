@@ -10,7 +10,7 @@ import type { Logger } from './log.js';
 import { defaultLogger } from './logging/default-logger.js';
 import type { PacketBuffer } from './memory/packet-buffer.js';
 import { AllPairs } from './net/all-pairs.js';
-import { ConfigWatch } from './net/config-watch.js';
+import { ConfigWatch, type LinkSpeed } from './net/config-watch.js';
 import { Datapath } from './net/datapath.js';
 import { chooseFeatures, type NegotiatedFeatures } from './net/features.js';
 import { FrameDispatch } from './net/frame-dispatch.js';
@@ -33,6 +33,13 @@ export interface NetDeviceEvents {
   frame: [packet: PacketBuffer];
   /** The link went up (true) or down (false). */
   link: [up: boolean];
+  /**
+   * The device tells another MTU, in bytes. Buffers and checks keep to that of `device.mtu`, with which it was opened:
+   * a device that keeps to the specification does not change it (VIRTIO 1.3, 5.1.4.1).
+   */
+  mtu: [mtu: number];
+  /** The speed or the duplex mode of the link changed. */
+  speed: [speed: LinkSpeed];
   /** The device entered another state. */
   state: [state: NetDeviceState];
   /** The device failed; without a listener, the next call on the device throws the same error. */
@@ -92,10 +99,21 @@ export class NetDevice extends EventEmitter<NetDeviceEvents> {
       log.info({ link: up }, 'link changed');
       guard(() => this.emit('link', up));
     };
-    this.config = new ConfigWatch(transport, features, onLink);
-    const { mac, mtu } = this.config.current;
+    this.config = new ConfigWatch(transport, features, {
+      link: onLink,
+      mtu: (mtu) => {
+        log.info({ mtu }, 'MTU changed');
+        guard(() => this.emit('mtu', mtu));
+      },
+      speed: (speed) => {
+        log.info(speed, 'link speed changed');
+        guard(() => this.emit('speed', speed));
+      },
+      announce: () => undefined,
+    });
+    const { mac, mtu, maxQueuePairs } = this.config.current;
     this.mtu = mtu;
-    this.maxQueuePairs = 1;
+    this.maxQueuePairs = maxQueuePairs;
     this.macBytes = mac ?? randomMac();
     this.pairs = createQueuePairs(transport, settings.queuePairs, this.maxQueuePairs, {
       features,
@@ -131,7 +149,6 @@ export class NetDevice extends EventEmitter<NetDeviceEvents> {
       },
       {
         onState: (state) => guard(() => this.emit('state', state)),
-        onLink,
         onError: (error) => this.tellOf(error),
         onClose: () => guard(() => this.emit('close')),
       },
@@ -226,6 +243,12 @@ export class NetDevice extends EventEmitter<NetDeviceEvents> {
   /** Whether the link was up when the device last told; it is taken to be up if the device never tells. */
   get linkUp(): boolean {
     return this.config.current.linkUp;
+  }
+
+  /** How fast the link was when the device last told; unknown if it never tells. */
+  get linkSpeed(): LinkSpeed {
+    const { speed, duplex } = this.config.current;
+    return { speed, duplex };
   }
 
   get state(): NetDeviceState {

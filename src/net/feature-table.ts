@@ -404,8 +404,7 @@ export const FEATURE_TABLE = {
   VIRTIO_NET_F_SPEED_DUPLEX: {
     bit: 63,
     section: '5.1.4',
-    support: 'unsupported',
-    why: 'This driver does not do that yet.',
+    support: 'wanted',
     about: 'device tells speed and duplex',
   },
   VIRTIO_NET_F_RSS_CONTEXT: {

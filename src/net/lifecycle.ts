@@ -36,7 +36,6 @@ export interface LifecycleParts {
 /** Tells the program what happens. None of them throws. */
 export interface LifecycleHooks {
   onState(state: NetDeviceState): void;
-  onLink(up: boolean): void;
   onError(error: Error): void;
   onClose(): void;
 }
@@ -137,7 +136,7 @@ export class Lifecycle {
       throw new UsageError('DEVICE_ALREADY_STARTED', `${this.name} is ${this.state}`);
     }
     const { config, datapath, log } = this.parts;
-    const { linkUp } = config.current;
+    const before = config.current;
     this.setState('starting');
     try {
       await this.bringUpAgain();
@@ -153,7 +152,7 @@ export class Lifecycle {
       throw error;
     }
     this.setState('running');
-    if (config.current.linkUp !== linkUp) this.hooks.onLink(config.current.linkUp);
+    config.tell(before);
   }
 
   /** After `stop()`, takes the device through the negotiation again: with the very same features. */
@@ -193,6 +192,7 @@ export class Lifecycle {
       throw error;
     }
     for (const pair of this.parts.queuePairs) pair.reset();
+    this.parts.config.reset();
     this.failure = undefined;
     this.setState('stopped');
   }
