@@ -25,4 +25,6 @@ export const VM_PROGRAMS = {
   depmod: 'kmod',
   ldd: 'libc-bin',
   setpriv: 'util-linux',
+  unshare: 'util-linux',
+  ip: 'iproute2',
 };

@@ -1,5 +1,6 @@
 /** The network cards of a VM: what a caller says of one, and what becomes of it in QEMU and in the guest. */
 import { join } from 'node:path';
+import { tapNetwork, type Tap } from './namespace.js';
 import { VmError } from './vm-error.js';
 
 /** A virtio-net-pci card of the guest. In QMP it is called `nicN`, and its backend `netN`, N from 0 on. */
@@ -14,6 +15,8 @@ export interface VmNic {
   readonly properties?: string;
   /** The backend without its id: `user` (the default), `hubport,hubid=0`, `stream,addr.type=unix,...`. */
   readonly netdev?: string;
+  /** Connects the card to a tap of a Linux network stack instead: see namespace.ts for its addresses. */
+  readonly tap?: VmTap;
   /** Whether to record what crosses between the card and its backend, as a pcap. */
   readonly dump?: boolean;
   /**
@@ -26,6 +29,14 @@ export interface VmNic {
   readonly address?: string;
 }
 
+/** What a tap is made with. */
+export interface VmTap {
+  /** Number of queue pairs. Default: 1. */
+  readonly queues?: number;
+  /** Default: 1500. */
+  readonly mtu?: number;
+}
+
 /** A card with all that was left open decided. */
 export interface PlannedNic {
   readonly id: string;
@@ -35,6 +46,7 @@ export interface PlannedNic {
   readonly driver: 'vfio-pci' | 'virtio-pci' | 'none';
   /** Where QEMU records its frames. */
   readonly dumpFile: string | undefined;
+  readonly tap: Tap | undefined;
   readonly qemuArguments: readonly string[];
 }
 
@@ -67,12 +79,28 @@ function completeProperties(nic: VmNic, index: number, iommu: boolean): Map<stri
     ['romfile', ''],
     ['bus', 'pcie.0'],
   ]);
+  if (nic.tap !== undefined) properties.set('mac', tapMac(index));
   if (!given.has('bus')) properties.set('addr', (FIRST_SLOT + index).toString(16));
   if (iommu && !given.has('disable-modern')) {
     properties.set('iommu_platform', 'on').set('disable-legacy', 'on');
   }
   for (const [name, value] of given) properties.set(name, value);
   return properties;
+}
+
+const tapMac = (index: number): string => `52:54:00:64:00:${index.toString(16).padStart(2, '0')}`;
+
+function planTap(
+  { queues = 1, mtu = 1500 }: VmTap,
+  index: number,
+  properties: ReadonlyMap<string, string>,
+): Tap {
+  const mac = properties.get('mac') ?? tapMac(index);
+  return { name: `tap${index}`, mac, queues, mtu, network: tapNetwork(index) };
+}
+
+function tapBackend({ name, queues }: Tap): string {
+  return `tap,ifname=${name},script=no,downscript=no,vhost=off${queues > 1 ? `,queues=${queues}` : ''}`;
 }
 
 function addressOf(nic: VmNic, properties: ReadonlyMap<string, string>): string {
@@ -96,8 +124,8 @@ function driverOf(nic: VmNic, iommu: boolean): PlannedNic['driver'] {
   return bind ? 'vfio-pci' : 'virtio-pci';
 }
 
-function backendArguments(nic: VmNic, index: number, dumpFile: string | undefined): string[] {
-  const [type = '', ...options] = (nic.netdev ?? 'user').split(',');
+function backendArguments(backend: string, index: number, dumpFile: string | undefined): string[] {
+  const [type = '', ...options] = backend.split(',');
   const netdev = ['-netdev', [type, `id=net${index}`, ...options].join(',')];
   if (dumpFile === undefined) return netdev;
   const file = dumpFile.replaceAll(',', ',,');
@@ -107,13 +135,16 @@ function backendArguments(nic: VmNic, index: number, dumpFile: string | undefine
 function planNic(nic: VmNic, index: number, iommu: boolean, folder: string): PlannedNic {
   const properties = completeProperties(nic, index, iommu);
   const dumpFile = nic.dump === true ? join(folder, `nic${index}.pcap`) : undefined;
+  const tap = nic.tap === undefined ? undefined : planTap(nic.tap, index, properties);
+  const backend = tap === undefined ? (nic.netdev ?? 'user') : tapBackend(tap);
   const device = ['-device', `virtio-net-pci,${formatProperties(properties)}`];
   return {
     id: `nic${index}`,
     address: addressOf(nic, properties),
     driver: driverOf(nic, iommu),
     dumpFile,
-    qemuArguments: [...backendArguments(nic, index, dumpFile), ...device],
+    tap,
+    qemuArguments: [...backendArguments(backend, index, dumpFile), ...device],
   };
 }
 

@@ -2,6 +2,7 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import type { Duplex } from 'node:stream';
 import type { GuestKernel } from './guest-kernel.js';
+import { inNamespace } from './namespace.js';
 import type { PlannedNic } from './nic.js';
 
 /** The machine to start. */
@@ -15,6 +16,8 @@ export interface Machine {
   readonly cpus: number;
   readonly kernelArguments: readonly string[];
   readonly extraArguments: readonly string[];
+  /** The path of a program for Node that runs beside QEMU in the network namespace of its taps. */
+  readonly peer: string | undefined;
 }
 
 /** QEMU, running. Each stream ends when it ends. */
@@ -72,9 +75,19 @@ function qemuArguments(machine: Machine): string[] {
   ];
 }
 
+/** What QEMU runs in, where its cards need more than it brings itself. */
+function networkOf({ nics, peer }: Machine): string[] {
+  const taps = nics.flatMap(({ tap }) => (tap === undefined ? [] : [tap]));
+  return taps.length === 0 ? [] : inNamespace(taps, peer);
+}
+
 /** Starts QEMU. It is killed when this process, or the thread that called, ends for whatever reason. */
 export function startQemu(machine: Machine): QemuProcess {
-  const command = ['--pdeathsig', 'KILL', '--', 'qemu-system-x86_64', ...qemuArguments(machine)];
+  const command = [
+    ...['--pdeathsig', 'KILL', '--'],
+    ...networkOf(machine),
+    ...['qemu-system-x86_64', ...qemuArguments(machine)],
+  ];
   const child = spawn('setpriv', command, {
     stdio: ['ignore', 'ignore', 'pipe', 'pipe', 'pipe', 'pipe', 'pipe', machine.imageFd],
   });

@@ -1,11 +1,12 @@
 /** Runs a command in a QEMU guest that has virtio network cards, with the built package in it. */
-import { mkdtemp, open, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, open, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { provideApp } from './guest-app.js';
 import { provideBase } from './guest-base.js';
 import { composeImage, type GuestFile } from './guest-image.js';
 import { provideKernel, type GuestKernel } from './guest-kernel.js';
+import { peerPath } from './namespace.js';
 import { planNics, type PlannedNic, type VmNic } from './nic.js';
 import type { Preparation } from './progress.js';
 import { requireVm } from './requirements.js';
@@ -38,6 +39,11 @@ export interface VmOptions extends SessionHandlers {
   readonly extraQemuArgs?: readonly string[];
   /** Further arguments of the guest's kernel. */
   readonly kernelArgs?: readonly string[];
+  /**
+   * A program for Node that runs beside QEMU, in the network namespace of the cards that have a tap, for as long as
+   * QEMU runs: what the cards' programs talk to. Its contents, not its path.
+   */
+  readonly peer?: string;
   /** Ends the run at once; `runVm` then throws VM_ABORTED. */
   readonly signal?: AbortSignal;
 }
@@ -91,6 +97,8 @@ async function boot(
   const commandLine = typeof command === 'string' ? command : quoteWords(command);
   await composeImage(path, [guest.base, guest.app], { command: commandLine, nics, files });
   const image = await open(path);
+  const peer = options.peer === undefined ? undefined : peerPath(folder);
+  if (peer !== undefined) await writeFile(peer, options.peer ?? '');
   try {
     // QEMU reads it through the descriptor; so nothing of this size stays if this process is killed.
     await rm(path);
@@ -104,6 +112,7 @@ async function boot(
       cpus: options.cpus ?? 2,
       kernelArguments: options.kernelArgs ?? [],
       extraArguments: options.extraQemuArgs ?? [],
+      peer,
     };
     return await runSession(machine, { ...options, timeoutSeconds });
   } finally {

@@ -1,0 +1,42 @@
+/** A row of the table of devices: a card of QEMU, how it is opened, and what is expected of it. */
+import type { NetDeviceOptions } from 'virtio-net';
+import type { VmNic } from '../nic.js';
+import { COMMON_CHECKS, type CheckName, type Expectations } from './suite.js';
+
+/** A guest with a vIOMMU, or one without, in which VFIO is told to do without an IOMMU too. */
+export type MachineKind = 'iommu' | 'no-iommu';
+
+export interface DeviceRow {
+  readonly name: string;
+  readonly machine: MachineKind;
+  readonly nic: VmNic;
+  readonly options: NetDeviceOptions;
+  readonly expect: Expectations;
+  /** Checks beyond the common ones. */
+  readonly extras: readonly CheckName[];
+  /** Common checks that mean nothing on this card, and why. */
+  readonly without: Readonly<Partial<Record<CheckName, string>>>;
+  /** A further card on the machine, for checks that need two. */
+  readonly other: VmNic | undefined;
+  /** What QEMU must have besides the cards, such as a bridge for them. */
+  readonly machineArguments: readonly string[];
+}
+
+type Given = Partial<Omit<DeviceRow, 'name'>>;
+
+/** A row: by default a card of a machine with a vIOMMU, on the network that QEMU brings itself. */
+export function row(name: string, properties: string, given: Given = {}): DeviceRow {
+  const nic: VmNic = { bind: false, dump: true, ...given.nic, properties };
+  return {
+    ...{ machine: 'iommu', options: {}, expect: {}, extras: [], without: {} },
+    ...{ other: undefined, machineArguments: [] },
+    ...given,
+    name,
+    nic,
+  };
+}
+
+/** What a row's card goes through. */
+export function checksOf({ extras, without }: DeviceRow): CheckName[] {
+  return [...COMMON_CHECKS, ...extras].filter((name) => without[name] === undefined);
+}
