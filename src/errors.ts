@@ -115,6 +115,14 @@ const DEVICE_ERRORS = {
     meaning: 'The device has met an error and asks to be reset.',
     remedy: 'Call stop() and start(): the device comes back with its settings.',
   },
+  DEVICE_REMOVED: {
+    meaning: 'The device has gone: it was unplugged, or its registers no longer answer.',
+    remedy: 'Close it; open it again once it is back.',
+  },
+  DEVICE_QUEUE_RESET_TIMEOUT: {
+    meaning: 'The device did not finish the reset of one of its queues in time.',
+    remedy: 'Call stop() and start() to reset the whole device.',
+  },
   DEVICE_QUEUE_UNAVAILABLE: {
     meaning: 'The device does not have a queue that the driver needs, or not of a usable size.',
     remedy: 'Check the number and size of the queues that the device is configured with.',

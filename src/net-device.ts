@@ -190,7 +190,9 @@ export class NetDevice extends EventEmitter<NetDeviceEvents> {
     let device: NetDevice | undefined;
     try {
       settings.signal?.throwIfAborted();
-      const features = negotiate(transport, (offered) => chooseFeatures(offered, settings.features));
+      const features = negotiate(transport, (offered) =>
+        chooseFeatures(offered, settings.features, { legacy: transport.legacy }),
+      );
       checkAddressing(transport, features);
       const own = log.child?.({ device: transport.name }) ?? log;
       for (const oddity of features.oddities) own.warn({}, `${oddity}; it is not used`);

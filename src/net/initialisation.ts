@@ -31,7 +31,7 @@ export async function resetDevice(
 }
 
 /**
- * Takes a device that was just reset through the negotiation, up to FEATURES_OK.
+ * Takes a device that was just reset through the negotiation, up to FEATURES_OK, where there is that.
  *
  * @param choose - chooses among the offered bits
  * @throws DeviceError DEVICE_FEATURE_MISSING, DEVICE_FEATURES_REFUSED
@@ -44,6 +44,8 @@ export function negotiate(
   addStatus(transport, STATUS.DRIVER);
   const features = choose(transport.readDeviceFeatures());
   transport.writeDriverFeatures(features.negotiatedBits);
+  // The legacy interface knows no FEATURES_OK: what was written holds (3.1.2).
+  if (transport.legacy) return features;
   addStatus(transport, STATUS.FEATURES_OK);
   if ((transport.readStatus() & STATUS.FEATURES_OK) === 0) throw featuresRefused(transport, features);
   return features;

@@ -7,6 +7,7 @@ import { DriverViolation } from './violation.js';
 
 export class SimulatedTransport implements Transport {
   readonly kind = 'simulated';
+  readonly legacy = false;
   readonly #core: DeviceCore;
   readonly #onClose: () => void;
   #closed = false;
@@ -61,10 +62,24 @@ export class SimulatedTransport implements Transport {
     this.#open().notify(queue);
   }
 
+  resetQueue(queue: number): Promise<void> {
+    return Promise.reject(
+      new UsageError('FEATURE_NOT_NEGOTIATED', `Queue ${queue} of ${this.name} can not be reset alone`),
+    );
+  }
+
   /** A field that is not there reads as 0, after the violation was recorded. */
   readConfig(offset: number, width: AccessWidth): number {
     const core = this.#open();
     return core.guard(() => core.parts.config.read(offset, width)) ?? 0;
+  }
+
+  writeConfig(offset: number): void {
+    this.#open();
+    throw new UsageError(
+      'OPTION_INVALID',
+      `${this.name} has no field at ${offset} of its configuration that a driver may write`,
+    );
   }
 
   readConfigGeneration(): number {
@@ -81,6 +96,11 @@ export class SimulatedTransport implements Transport {
 
   setKeepAlive(keepAlive: boolean): void {
     this.#core.parts.interrupts.setKeepAlive(keepAlive);
+  }
+
+  /** Nobody takes this device away: the handler is never called. */
+  onRemoval(): void {
+    this.#open();
   }
 
   close(): Promise<void> {

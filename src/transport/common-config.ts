@@ -1,6 +1,7 @@
 /** The common configuration structure of a modern PCI device (VIRTIO 1.3, 4.1.4.3). */
 import type { DeviceAddress } from '../memory/dma.js';
 import type { RegisterWindow } from '../pci/pci-function.js';
+import type { VirtioStructure } from './virtio-capabilities.js';
 
 type Access = 'read-only' | 'read-write';
 
@@ -40,7 +41,13 @@ const REGISTERS = {
   queueDesc: readWrite(32, 4),
   queueDriver: readWrite(40, 4),
   queueDevice: readWrite(48, 4),
+  queueNotifConfigData: readOnly(56, 2),
+  queueReset: readWrite(58, 2),
 } as const;
+
+/** Features that bring registers of their own with them, behind those that every device has. */
+const NOTIF_CONFIG_DATA = { bit: 1n << 39n, name: 'VIRTIO_F_NOTIF_CONFIG_DATA', end: 58 } as const;
+const RING_RESET = { bit: 1n << 40n, name: 'VIRTIO_F_RING_RESET', end: 60 } as const;
 
 /** Written to a vector register, unmaps the event; read from one, says that mapping failed. */
 export const NO_VECTOR = 0xffff;
@@ -61,14 +68,23 @@ export type QueueArea = 'queueDesc' | 'queueDriver' | 'queueDevice';
 export class CommonConfig {
   readonly #window: RegisterWindow;
   readonly #base: number;
+  readonly #length: number;
 
   /**
    * @param window - the BAR that the structure lies in; it stays the caller's
-   * @param base - where the structure begins in it, in bytes
+   * @param structure - where the structure lies in it, and how long it is, in bytes
    */
-  constructor(window: RegisterWindow, base: number) {
+  constructor(window: RegisterWindow, { offset, length }: Pick<VirtioStructure, 'offset' | 'length'>) {
     this.#window = window;
-    this.#base = base;
+    this.#base = offset;
+    this.#length = length;
+  }
+
+  /** The feature among these whose registers the structure is too short for; undefined where there is none. */
+  featureWithoutRegisters(features: bigint): string | undefined {
+    return [NOTIF_CONFIG_DATA, RING_RESET].find(
+      ({ bit, end }) => (features & bit) !== 0n && this.#length < end,
+    )?.name;
   }
 
   /** Feature bits 0 to 63 that the device offers. */
@@ -122,6 +138,21 @@ export class CommonConfig {
 
   get queueEnabled(): boolean {
     return this.#read(REGISTERS.queueEnable) !== 0;
+  }
+
+  /** What VIRTIO_F_NOTIF_CONFIG_DATA has notifications name the selected queue by. */
+  get queueNotifConfigData(): number {
+    return this.#read(REGISTERS.queueNotifConfigData);
+  }
+
+  /** Whether the reset of the selected queue is under way (VIRTIO_F_RING_RESET). */
+  get queueResetting(): boolean {
+    return this.#read(REGISTERS.queueReset) !== 0;
+  }
+
+  /** Asks for a reset of the selected queue. */
+  resetQueue(): void {
+    this.#write(REGISTERS.queueReset, 1);
   }
 
   /** Enables the selected queue; only a reset disables it again. */

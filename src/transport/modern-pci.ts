@@ -1,11 +1,14 @@
 /** A virtio device behind the modern PCI interface (VIRTIO 1.3, 4.1). */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { DeviceError, UsageError } from '../errors.js';
+import { DeviceError, PciError, UsageError } from '../errors.js';
 import type { Logger } from '../log.js';
 import type { DmaMemory } from '../memory/dma.js';
 import type { PciFunction, RegisterWindow } from '../pci/pci-function.js';
 import { CommonConfig } from './common-config.js';
+import { checkConfigAccess } from './config-access.js';
+import { Doorbells } from './doorbells.js';
 import { PciInterrupts } from './pci-interrupts.js';
+import { GONE, Removal } from './removal.js';
 import type { AccessWidth, InterruptHandlers, QueueLayout, Transport } from './transport.js';
 import { findVirtioStructures, type VirtioStructures } from './virtio-capabilities.js';
 
@@ -16,11 +19,13 @@ export interface ModernPciOptions {
   readonly release?: (() => Promise<void>) | undefined;
 }
 
-const NOTIFY_WIDTH = 2;
 /** The largest queue that there can be (VIRTIO 1.3, 2.6 and 2.8). */
 const LARGEST_QUEUE = 32768;
 const RING_PACKED = 1n << 34n;
+const RING_RESET = 1n << 40n;
 const MAX_FEATURES = 1n << 64n;
+/** How long to wait between two looks at a queue that is being reset, in milliseconds. */
+const LOOK_EVERY_MS = 1;
 /** Pauses between reads of the status while a device resets at `close()`, in milliseconds. */
 const RESET_PAUSES = [0, 1, 2, 5, 10, 20, 50, 100, 200];
 
@@ -32,6 +37,7 @@ const RESET_PAUSES = [0, 1, 2, 5, 10, 20, 50, 100, 200];
  */
 export class ModernPciTransport implements Transport {
   readonly kind = 'pci-modern';
+  readonly legacy = false;
   readonly name: string;
   readonly memory: DmaMemory;
 
@@ -40,13 +46,13 @@ export class ModernPciTransport implements Transport {
   readonly #structures: VirtioStructures;
   readonly #windows: Windows;
   readonly #common: CommonConfig;
-  readonly #notifyWindow: RegisterWindow;
+  readonly #doorbells: Doorbells;
   readonly #interrupts: PciInterrupts;
-  /** Of each enabled queue, where in its BAR to notify. */
-  #notifyOffsets: (number | undefined)[] = [];
+  readonly #removal = new Removal();
   /** Of each queue that was set up, the size that the device offered before another was written over it. */
   #offeredSizes: (number | undefined)[] = [];
   #packed = false;
+  #ringReset = false;
   #closed: Promise<void> | undefined;
 
   /** @throws PciError PCI_CAPABILITY_INVALID, and what opening a BAR throws */
@@ -57,13 +63,20 @@ export class ModernPciTransport implements Transport {
     this.#options = options;
     this.#structures = findVirtioStructures(pciFunction);
     this.#windows = openWindows(pciFunction, this.#structures);
-    this.#common = new CommonConfig(this.#window('common'), this.#structures.common.offset);
-    this.#notifyWindow = this.#window('notify');
+    this.#common = new CommonConfig(this.#window('common'), this.#structures.common);
+    this.#doorbells = new Doorbells({
+      name: this.name,
+      structure: this.#structures.notify,
+      common: this.#common,
+      window: () => this.#window('notify'),
+    });
     this.#interrupts = new PciInterrupts(pciFunction, this.#common);
   }
 
   readStatus(): number {
-    return this.#common.deviceStatus;
+    const status = this.#common.deviceStatus;
+    if (status === GONE) throw this.#removal.gone(this.name);
+    return status;
   }
 
   writeStatus(status: number): void {
@@ -79,7 +92,16 @@ export class ModernPciTransport implements Transport {
     if (features < 0n || features >= MAX_FEATURES) {
       throw new UsageError('OPTION_INVALID', 'Feature bits beyond 63 can not be accepted');
     }
+    const lacking = this.#common.featureWithoutRegisters(features);
+    if (lacking !== undefined) {
+      throw new PciError(
+        'PCI_CAPABILITY_INVALID',
+        `${this.name} offers ${lacking}, but its common configuration has no registers for it`,
+      );
+    }
     this.#packed = (features & RING_PACKED) !== 0n;
+    this.#ringReset = (features & RING_RESET) !== 0n;
+    this.#doorbells.negotiated(features);
     this.#common.writeDriverFeatures(features);
   }
 
@@ -103,7 +125,7 @@ export class ModernPciTransport implements Transport {
     this.#common.selectQueue(queue);
     if (this.#common.queueEnabled)
       throw this.#unavailable(queue, 'is enabled already; reset the device first');
-    const notifyOffset = this.#notifyOffsetOf(queue);
+    const doorbell = this.#doorbells.find(queue);
     this.#offeredSizes[queue] = offered;
     this.#common.queueSize = layout.size;
     this.#common.writeQueueAddress('queueDesc', layout.descriptorArea);
@@ -111,13 +133,26 @@ export class ModernPciTransport implements Transport {
     this.#common.writeQueueAddress('queueDevice', layout.deviceArea);
     this.#interrupts.mapSelectedQueue(queue);
     this.#common.enableQueue();
-    this.#notifyOffsets[queue] = notifyOffset;
+    this.#doorbells.connect(queue, doorbell);
   }
 
-  notify(queue: number): void {
-    const offset = this.#notifyOffsets[queue];
-    if (offset === undefined) throw this.#unavailable(queue, 'is not enabled');
-    this.#notifyWindow.write(offset, NOTIFY_WIDTH, queue);
+  async resetQueue(queue: number, timeout: number): Promise<void> {
+    if (!this.#ringReset) {
+      throw new UsageError('FEATURE_NOT_NEGOTIATED', `Queue ${queue} of ${this.name} can not be reset alone`);
+    }
+    if (!this.#doorbells.isConnected(queue)) throw this.#unavailable(queue, 'is not enabled');
+    this.#doorbells.disconnect(queue);
+    this.#common.selectQueue(queue);
+    this.#common.resetQueue();
+    const deadline = performance.now() + timeout;
+    while (!this.#isQueueReset(queue)) {
+      if (performance.now() >= deadline) throw this.#queueResetTimeout(queue, timeout);
+      await sleep(LOOK_EVERY_MS);
+    }
+  }
+
+  notify(queue: number, data = 0): void {
+    this.#doorbells.ring(queue, data);
   }
 
   get configLength(): number {
@@ -125,17 +160,13 @@ export class ModernPciTransport implements Transport {
   }
 
   readConfig(offset: number, width: AccessWidth): number {
-    const { device } = this.#structures;
-    if (!Number.isInteger(offset) || offset < 0 || offset % width !== 0) {
-      throw new RangeError(`a read of ${width} bytes at ${offset} is not aligned`);
-    }
-    if (device === undefined || offset + width > device.length) {
-      throw new DeviceError(
-        'DEVICE_CONFIG_INVALID',
-        `The configuration of ${this.name} has ${this.configLength} bytes and no field of ${width} bytes at ${offset}`,
-      );
-    }
-    return this.#window('device').read(device.offset + offset, width);
+    checkConfigAccess(this, offset, width);
+    return this.#window('device').read(this.#configStart + offset, width);
+  }
+
+  writeConfig(offset: number, width: AccessWidth, value: number): void {
+    checkConfigAccess(this, offset, width);
+    this.#window('device').write(this.#configStart + offset, width, value);
   }
 
   readConfigGeneration(): number {
@@ -161,6 +192,10 @@ export class ModernPciTransport implements Transport {
 
   setKeepAlive(keepAlive: boolean): void {
     this.#function.setKeepAlive(keepAlive);
+  }
+
+  onRemoval(handler: (() => void) | undefined): void {
+    this.#removal.listen(handler);
   }
 
   /**
@@ -189,12 +224,14 @@ export class ModernPciTransport implements Transport {
     );
   }
 
-  /** Says whether the device has reset itself: a device that is gone, or hangs, does not. */
+  /** Says whether the device has reset itself: one that hangs does not. */
   async #resetDevice(): Promise<boolean> {
     this.writeStatus(0);
     for (const pause of RESET_PAUSES) {
       if (pause > 0) await sleep(pause);
-      if (this.readStatus() === 0) return true;
+      const status = this.#common.deviceStatus;
+      // One that has gone touches no memory either, and there is nothing to reset.
+      if (status === 0 || status === GONE) return true;
     }
     return false;
   }
@@ -207,9 +244,10 @@ export class ModernPciTransport implements Transport {
   }
 
   #forgetQueues(): void {
-    this.#notifyOffsets = [];
+    this.#doorbells.forget();
     this.#offeredSizes = [];
     this.#packed = false;
+    this.#ringReset = false;
   }
 
   #checkSize(queue: number, size: number, offered: number): void {
@@ -223,12 +261,21 @@ export class ModernPciTransport implements Transport {
     if (size > offered) throw this.#unavailable(queue, `has at most ${offered} entries, not ${size}`);
   }
 
-  /** Where to notify the selected queue, from the start of the BAR (VIRTIO 1.3, 4.1.4.4). */
-  #notifyOffsetOf(queue: number): number {
-    const { offset, length, multiplier } = this.#structures.notify;
-    const within = this.#common.queueNotifyOff * multiplier;
-    if (within + NOTIFY_WIDTH <= length) return offset + within;
-    throw this.#unavailable(queue, `is notified at ${within}, beyond the ${length} bytes for notifications`);
+  /** Another queue may have been selected since the last look. */
+  #isQueueReset(queue: number): boolean {
+    this.#common.selectQueue(queue);
+    return !this.#common.queueResetting && !this.#common.queueEnabled;
+  }
+
+  #queueResetTimeout(queue: number, timeout: number): DeviceError {
+    return new DeviceError(
+      'DEVICE_QUEUE_RESET_TIMEOUT',
+      `${this.name} did not finish the reset of queue ${queue} within ${timeout} ms`,
+    );
+  }
+
+  get #configStart(): number {
+    return this.#structures.device?.offset ?? 0;
   }
 
   #unavailable(queue: number, what: string): DeviceError {

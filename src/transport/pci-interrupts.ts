@@ -3,16 +3,16 @@ import { DeviceError } from '../errors.js';
 import type { PciFunction } from '../pci/pci-function.js';
 import { NO_VECTOR, type CommonConfig } from './common-config.js';
 import { planVectors, type VectorPlan } from './msix-plan.js';
+import { GONE } from './removal.js';
 import type { InterruptHandlers } from './transport.js';
 
 /** One time of interrupts being on. A dispatch that is under way looks at `active` before each handler. */
 interface Session {
   readonly plan: VectorPlan;
+  /** How many queues have a vector, from 0 on. */
+  readonly queues: number;
   active: boolean;
 }
-
-/** What the status register of a device that is gone reads as. */
-const GONE = 0xff;
 
 const POLL_INSTEAD = 'Open the device with { interrupts: false } and poll it, or give it MSI-X vectors.';
 
@@ -33,7 +33,8 @@ export class PciInterrupts {
    * @throws DeviceError DEVICE_VECTOR_REFUSED
    */
   mapSelectedQueue(queue: number): void {
-    const vector = this.#session?.plan.queue(queue) ?? NO_VECTOR;
+    const session = this.#session;
+    const vector = session !== undefined && queue < session.queues ? session.plan.queue(queue) : NO_VECTOR;
     // Without MSI-X there is nothing to map to, and what the register reads as is not specified.
     if (this.#function.msixVectors === 0) return;
     if (this.#common.mapQueueVector(vector)) return;
@@ -56,7 +57,7 @@ export class PciInterrupts {
         remedy: POLL_INSTEAD,
       });
     }
-    const session: Session = { plan: planVectors(available, queues), active: true };
+    const session: Session = { plan: planVectors(available, queues), queues, active: true };
     this.#function.enableMsix(vectorHandlers(session, queues, handlers));
     this.#session = session;
     if (this.#mapConfig(session.plan.config)) return;

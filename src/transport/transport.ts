@@ -34,6 +34,8 @@ export interface InterruptHandlers {
   queue(queue: number): void;
   /** The configuration of the device may have changed. */
   config(): void;
+  /** An interrupt came that the device did not send: on a line that it shares with another device. */
+  spurious?(): void;
 }
 
 /** The access width of a register, in bytes. */
@@ -47,8 +49,18 @@ export interface Transport {
   readonly name: string;
   /** Memory that the device can reach. */
   readonly memory: DmaMemory;
+  /**
+   * Whether the device is driven through the legacy interface, that of virtio 0.9.5 (VIRTIO 1.3, 1.3.1): there are 32
+   * feature bits and no FEATURES_OK; the size of a queue is fixed; its ring is one contiguous stretch whose address is
+   * a page frame number, the used ring beginning on the next multiple of 4096.
+   */
+  readonly legacy: boolean;
 
-  /** The device status byte (VIRTIO 1.3, 2.1). */
+  /**
+   * The device status byte (VIRTIO 1.3, 2.1).
+   *
+   * @throws DeviceError DEVICE_REMOVED if the device has gone, as every call that reaches it does
+   */
   readStatus(): number;
   /** Writes the device status; 0 asks for a reset, which is done when `readStatus()` gives 0. */
   writeStatus(status: number): void;
@@ -62,25 +74,47 @@ export interface Transport {
   /** The largest size that the device allows for that queue; 0 if the queue does not exist. */
   maxQueueSize(queue: number): number;
   /**
-   * Tells the device where the queue lies and enables it. With interrupts enabled, maps the queue to its vector.
+   * Tells the device where the queue lies and enables it. With interrupts enabled, maps the queue to its vector, if
+   * it is among those that interrupts were enabled for.
    *
    * @throws DeviceError DEVICE_VECTOR_REFUSED, DEVICE_QUEUE_UNAVAILABLE
    */
   enableQueue(queue: number, layout: QueueLayout): void;
-  /** Tells the device that there are new buffers in the queue (available buffer notification). */
-  notify(queue: number): void;
+  /**
+   * Resets one queue of a device that has VIRTIO_F_RING_RESET (VIRTIO 1.3, 2.6.1). From the call on it can not be
+   * notified; when the promise is fulfilled the device uses none of its buffers any more, and `enableQueue()` may be
+   * called for it again.
+   *
+   * @param timeout - in milliseconds
+   * @throws UsageError FEATURE_NOT_NEGOTIATED; DeviceError DEVICE_QUEUE_UNAVAILABLE if it is not enabled,
+   *   DEVICE_QUEUE_RESET_TIMEOUT, after which the device may still use the buffers
+   */
+  resetQueue(queue: number, timeout: number): Promise<void>;
+  /**
+   * Tells the device that there are new buffers in the queue (available buffer notification).
+   *
+   * @param data - the position in the ring that VIRTIO_F_NOTIFICATION_DATA asks for, 16 bits: what stands above the
+   *   number of the queue (2.9). To be left out where that was not negotiated.
+   */
+  notify(queue: number, data?: number): void;
 
   /** Length of the device-specific configuration, in bytes. */
   readonly configLength: number;
   /** Reads from the device-specific configuration, aligned to the width, little-endian. */
   readConfig(offset: number, width: AccessWidth): number;
+  /**
+   * Writes to the device-specific configuration, aligned to the width, little-endian. Which fields a driver may write
+   * is the device type's matter: of a network card, the MAC address through the legacy interface.
+   */
+  writeConfig(offset: number, width: AccessWidth, value: number): void;
   /** Changes when the configuration changes (VIRTIO 1.3, 2.5). */
   readConfigGeneration(): number;
 
   /**
    * Starts delivering interrupts; to be called before `enableQueue()`.
    *
-   * @param queues - how many queues will be enabled, from 0 on
+   * @param queues - how many queues get interrupts, from 0 on; a queue beyond them, as the control queue, may be
+   *   enabled all the same, and is without
    * @throws VfioError, DeviceError DEVICE_VECTOR_REFUSED
    */
   enableInterrupts(queues: number, handlers: InterruptHandlers): void;
@@ -88,6 +122,11 @@ export interface Transport {
   disableInterrupts(): void;
   /** Whether waiting for interrupts keeps the event loop alive; true at first. */
   setKeepAlive(keepAlive: boolean): void;
+  /**
+   * Says what to do when the device is taken away: the machine asks for it back, or it has gone. Called at most once,
+   * on the event loop; `undefined` unsets it.
+   */
+  onRemoval(handler: (() => void) | undefined): void;
 
   /** Gives everything back, in the reverse order. The device must be reset. Calling it again does nothing. */
   close(): Promise<void>;
