@@ -113,15 +113,24 @@ const DEVICE_ERRORS = {
   },
   DEVICE_NEEDS_RESET: {
     meaning: 'The device has met an error and asks to be reset.',
-    remedy: 'Call stop() and start(): the device comes back with its settings.',
+    remedy:
+      'Call reset(), or open the device with { recovery: "automatic" }: it comes back with its settings.',
   },
   DEVICE_REMOVED: {
     meaning: 'The device has gone: it was unplugged, or its registers no longer answer.',
-    remedy: 'Close it; open it again once it is back.',
+    remedy: 'It is closed by itself once it was open; open it again when it is back.',
+  },
+  DEVICE_WAS_RESET: {
+    meaning: 'The device was reset, and what it had been given before is lost.',
+    remedy: 'Send again what must not be lost.',
+  },
+  RECOVERY_GIVEN_UP: {
+    meaning: 'The device keeps failing however often it is reset.',
+    remedy: 'The device or the hypervisor is at fault; see the cause. reset() tries once more.',
   },
   DEVICE_QUEUE_RESET_TIMEOUT: {
     meaning: 'The device did not finish the reset of one of its queues in time.',
-    remedy: 'Call stop() and start() to reset the whole device.',
+    remedy: 'Call reset() to reset the whole device.',
   },
   DEVICE_QUEUE_UNAVAILABLE: {
     meaning: 'The device does not have a queue that the driver needs, or not of a usable size.',
@@ -160,7 +169,7 @@ const DEVICE_ERRORS = {
 const QUEUE_ERRORS = {
   QUEUE_BROKEN: {
     meaning: 'The device wrote something into a used ring that can not be; the queue was taken out of use.',
-    remedy: 'Call stop() and start() to reset the device. If it happens again, the device is at fault.',
+    remedy: 'Call reset(). If it happens again, the device is at fault.',
   },
   QUEUE_CHAIN_INVALID: {
     meaning: 'A descriptor chain is empty, or longer than the queue allows.',

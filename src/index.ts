@@ -6,6 +6,7 @@
 export { NetDevice, type FramesOptions, type NetDeviceEvents } from './net-device.js';
 export type { NetDeviceState } from './net/lifecycle.js';
 export type { NetQueuePair } from './net/net-queue-pair.js';
+export type { Direction, LostFrames, LostSetting, PairQueue, RecoveryReport } from './net/recovery-report.js';
 export type { NetDeviceOptions } from './net/options.js';
 export { RECEIVE_OFFLOADS, type FeatureName } from './net/feature-table.js';
 export type { Duplex } from './net/config-space.js';

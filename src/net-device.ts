@@ -25,6 +25,7 @@ import { checkOptions, type NetDeviceOptions, type Settings } from './net/option
 import type { QueuePair } from './net/queue-pair.js';
 import { createQueuePairs } from './net/queue-pairs.js';
 import { snapshot } from './net/snapshot.js';
+import type { Direction, RecoveryReport } from './net/recovery-report.js';
 import type { NetStatistics } from './net/statistics.js';
 import type { Transport } from './transport/transport.js';
 
@@ -42,6 +43,10 @@ export interface NetDeviceEvents {
   speed: [speed: LinkSpeed];
   /** The device entered another state. */
   state: [state: NetDeviceState];
+  /** A device that failed, or was reset, runs again. */
+  recovered: [report: RecoveryReport];
+  /** The device has gone, or the machine asks for it back. It is being closed; `close` comes when that is done. */
+  removed: [];
   /** The device failed; without a listener, the next call on the device throws the same error. */
   error: [error: Error];
   /** Everything was given back. */
@@ -150,6 +155,8 @@ export class NetDevice extends EventEmitter<NetDeviceEvents> {
       {
         onState: (state) => guard(() => this.emit('state', state)),
         onError: (error) => this.tellOf(error),
+        onRecovered: (report) => guard(() => this.emit('recovered', report)),
+        onRemoved: () => guard(() => this.emit('removed')),
         onClose: () => guard(() => this.emit('close')),
       },
     );
@@ -197,6 +204,8 @@ export class NetDevice extends EventEmitter<NetDeviceEvents> {
       const own = log.child?.({ device: transport.name }) ?? log;
       for (const oddity of features.oddities) own.warn({}, `${oddity}; it is not used`);
       device = new NetDevice(transport, settings, own, features);
+      const { lifecycle } = device;
+      transport.onRemoval(() => lifecycle.remove(takenAway(transport)));
       own.info(
         {
           transport: transport.kind,
@@ -279,6 +288,40 @@ export class NetDevice extends EventEmitter<NetDeviceEvents> {
   }
 
   /**
+   * Resets a device that runs or has failed, and brings it back: with the same features, fresh buffers in its rings,
+   * and its settings. Sends that wait stay in their order and go out afterwards; iterations go on; what the device
+   * had been given and had not finished is lost, which the report says, and `flush()` that waits for it is rejected.
+   *
+   * @throws UsageError DEVICE_CLOSED, DEVICE_NOT_STARTED; DeviceError DEVICE_*; after the latter the device has
+   *   failed, and all who wait are told so
+   */
+  reset(): Promise<RecoveryReport> {
+    return this.lifecycle.reset();
+  }
+
+  /**
+   * Resets one queue of a running device, and enables it again with fresh buffers, while the others go on (VIRTIO 1.3,
+   * 2.6.1). Otherwise as {@link reset}.
+   *
+   * @param queuePair - number of the queue pair, from 0 on
+   * @throws UsageError FEATURE_NOT_NEGOTIATED without VIRTIO_F_RING_RESET, OPTION_INVALID, DEVICE_NOT_STARTED,
+   *   DEVICE_CLOSED; DeviceError DEVICE_*, after which the device has failed
+   */
+  async resetQueue(queuePair: number, direction: Direction): Promise<RecoveryReport> {
+    const { number } = this.queuePair(queuePair);
+    checkDirection(direction);
+    this.lifecycle.checkOpen();
+    if (!this.features.has('VIRTIO_F_RING_RESET')) {
+      throw new UsageError(
+        'FEATURE_NOT_NEGOTIATED',
+        `${this.address} can not reset a single queue: VIRTIO_F_RING_RESET was not negotiated`,
+        { remedy: 'Reset the whole device, with reset().' },
+      );
+    }
+    return this.lifecycle.resetQueue({ queuePair: number, direction });
+  }
+
+  /**
    * Stops the device and gives everything back: memory, interrupts, the device itself, to the driver that it had.
    * Views of packets that the program kept have length 0 from then on. Iterations end.
    *
@@ -351,7 +394,7 @@ export class NetDevice extends EventEmitter<NetDeviceEvents> {
    *   DEVICE_CLOSED; QueueError QUEUE_BROKEN; the signal's reason
    */
   async send(frame: Uint8Array | PacketBuffer, options: { signal?: AbortSignal } = {}): Promise<void> {
-    if (this.state !== 'running') throw this.lifecycle.notRunning();
+    this.lifecycle.checkSendable();
     await this.all.senderFor(frame).send(frame, options.signal);
     // The frame was taken, so this promise is fulfilled even if the device has failed by now.
     this.lifecycle.failIfBroken();
@@ -363,7 +406,7 @@ export class NetDevice extends EventEmitter<NetDeviceEvents> {
    * @throws UsageError DEVICE_NOT_STARTED, DEVICE_CLOSED; QueueError QUEUE_BROKEN; the signal's reason
    */
   async flush(options: { signal?: AbortSignal } = {}): Promise<void> {
-    if (this.state !== 'running') throw this.lifecycle.notRunning();
+    this.lifecycle.checkSendable();
     await this.all.flush(options.signal);
     this.lifecycle.throwIfBroken();
   }
@@ -399,13 +442,14 @@ export class NetDevice extends EventEmitter<NetDeviceEvents> {
    * @throws UsageError DEVICE_NOT_STARTED, DEVICE_CLOSED; QueueError QUEUE_BROKEN; DeviceError DEVICE_NEEDS_RESET
    */
   poll(): number {
-    if (this.state !== 'running') throw this.lifecycle.notRunning();
+    if (this.state !== 'running') return this.lifecycle.idle();
     try {
       const count = this.datapath.poll();
       this.lifecycle.throwIfBroken();
       return count;
     } catch (error) {
       this.lifecycle.fail(error as Error);
+      if (this.lifecycle.isRecovering) return 0;
       throw error;
     }
   }
@@ -454,6 +498,17 @@ function checkTarget(target: unknown): void {
   if (typeof target === 'object' && target !== null && 'close' in target) return;
   throw new UsageError('OPTION_INVALID', `${String(target)} is no device`, {
     remedy: 'Give a PCI address such as 0000:00:10.0, or a transport.',
+  });
+}
+
+function takenAway({ name }: Transport): DeviceError {
+  return new DeviceError('DEVICE_REMOVED', `${name} is taken away`);
+}
+
+function checkDirection(direction: string): void {
+  if (direction === 'receive' || direction === 'transmit') return;
+  throw new UsageError('OPTION_INVALID', `${direction} is no direction`, {
+    remedy: 'Give receive or transmit.',
   });
 }
 

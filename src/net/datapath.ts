@@ -6,6 +6,7 @@ import type { FrameDispatch } from './frame-dispatch.js';
 import { addStatus } from './initialisation.js';
 import { PairDatapath } from './pair-datapath.js';
 import { QUEUES_PER_PAIR, type QueuePair } from './queue-pair.js';
+import type { PairQueue } from './recovery-report.js';
 
 /** Frames that one `poll()` takes from each pair at most. */
 const POLL_BURST = 32;
@@ -103,6 +104,29 @@ export class Datapath {
     return left.reduce((sum, frames) => sum + frames, 0);
   }
 
+  /** The queue that failed with the error, if that is what failed. */
+  queueBrokenBy(error: Error): PairQueue | undefined {
+    for (const pair of this.pairs) {
+      const { number } = pair.queues;
+      if (pair.queues.receive.ring.broken === error) return { queuePair: number, direction: 'receive' };
+      if (pair.queues.transmit.ring.broken === error) return { queuePair: number, direction: 'transmit' };
+    }
+    return undefined;
+  }
+
+  /** Leaves all queues alone until {@link start}, as long as the device is reset. What is sent meanwhile waits. */
+  pause(): void {
+    for (const pair of this.pairs) {
+      pair.pause('receive');
+      pair.pause('transmit');
+    }
+  }
+
+  /** Rejects all calls that wait for frames to leave that were lost with a reset. */
+  failFlushes(error: Error): void {
+    for (const { sender } of this.pairs) sender.failFlushes(error);
+  }
+
   /** Rejects all calls that wait to send. */
   failSenders(error: Error): void {
     for (const { sender } of this.pairs) sender.fail(error);
@@ -110,7 +134,7 @@ export class Datapath {
 
   /** Somebody wants frames now. */
   onFramesWanted(): void {
-    for (const pair of this.pairs) pair.resume();
+    for (const pair of this.pairs) pair.lookSoon();
     if (!this.options.interrupts && this.options.frames.isWaiting) this.pollSoon();
   }
 

@@ -1,59 +1,61 @@
 /**
- * The states of a device: starting, stopping, failing and closing it, one step after another.
+ * The states of a device: starting, stopping, failing, recovering and closing it, one step after another.
  */
-import { DeviceError, UsageError } from '../errors.js';
+import { UsageError } from '../errors.js';
 import type { Logger } from '../log.js';
-import type { Transport } from '../transport/transport.js';
 import type { ConfigWatch } from './config-watch.js';
-import type { Datapath } from './datapath.js';
-import type { NegotiatedFeatures } from './features.js';
+import { giveBack, haltAndReset, negotiateAgain, type DeviceParts } from './device-steps.js';
 import type { FrameDispatch } from './frame-dispatch.js';
-import { freeAll } from './free-all.js';
-import { negotiate, resetDevice } from './initialisation.js';
-import type { Settings } from './options.js';
-import type { QueuePair } from './queue-pair.js';
+import { resetDevice } from './initialisation.js';
+import { framesLost } from './queue-reset.js';
+import { isRemoval, Recovery } from './recovery.js';
+import type { LostFrames, LostSetting, PairQueue, RecoveryReport } from './recovery-report.js';
 
 /**
  * - `stopped`: open, and the device at rest
  * - `running`: frames go in and out
- * - `failed`: the device broke the protocol or asked for a reset; `stop()` and `start()` bring it back
+ * - `recovering`: the device is being reset, and will run again; until then no frame is received, and what is sent
+ *   waits
+ * - `failed`: the device broke the protocol or asked for a reset; `reset()`, or `stop()` and `start()`, bring it back
  * - `closed`: everything was given back
  */
-export type NetDeviceState = 'stopped' | 'starting' | 'running' | 'failed' | 'stopping' | 'closed';
+export type NetDeviceState =
+  'stopped' | 'starting' | 'running' | 'recovering' | 'failed' | 'stopping' | 'closed';
 
 /** What a lifecycle is the life of. */
-export interface LifecycleParts {
-  readonly transport: Transport;
-  readonly settings: Settings;
+export interface LifecycleParts extends DeviceParts {
   readonly log: Logger;
-  readonly features: NegotiatedFeatures;
   readonly config: ConfigWatch;
-  readonly queuePairs: readonly QueuePair[];
   readonly streams: FrameDispatch;
-  readonly datapath: Datapath;
 }
 
 /** Tells the program what happens. None of them throws. */
 export interface LifecycleHooks {
   onState(state: NetDeviceState): void;
   onError(error: Error): void;
+  onRecovered(report: RecoveryReport): void;
+  onRemoved(): void;
   onClose(): void;
 }
 
 export class Lifecycle {
   state: NetDeviceState = 'stopped';
-  private readonly parts: LifecycleParts;
-  private readonly hooks: LifecycleHooks;
+  readonly parts: LifecycleParts;
+  readonly hooks: LifecycleHooks;
+  private readonly recovery: Recovery;
   /** Whether the device is negotiated and at rest, as `open()` leaves it, so that `start()` need not do that. */
   private fresh = true;
   private failure: Error | undefined;
-  /** The last of start, stop and close: they run one after another. */
+  /** What is said of a device that was taken away. */
+  private removal: Error | undefined;
+  /** The last of start, stop, reset and close: they run one after another. */
   private transition: Promise<void> = Promise.resolve();
   private closing: Promise<void> | undefined;
 
   constructor(parts: LifecycleParts, hooks: LifecycleHooks) {
     this.parts = parts;
     this.hooks = hooks;
+    this.recovery = new Recovery(this);
   }
 
   start(): Promise<void> {
@@ -64,25 +66,67 @@ export class Lifecycle {
     return this.inTurn(() => this.stopNow());
   }
 
+  /** Resets a device that runs or has failed, and brings it back with all of its settings. */
+  reset(): Promise<RecoveryReport> {
+    return this.inTurn(() => this.recovery.reset(this.failure));
+  }
+
+  /** Resets one queue of a running device that has VIRTIO_F_RING_RESET. */
+  resetQueue(queue: PairQueue): Promise<RecoveryReport> {
+    return this.inTurn(() => this.recovery.resetQueue(queue));
+  }
+
+  /** A device that was taken away is closed already, or soon: then it waits for that. */
   close(): Promise<void> {
-    if (this.state === 'closed') {
+    if (this.state === 'closed' && this.removal === undefined) {
       return Promise.reject(new UsageError('DEVICE_ALREADY_CLOSED', `${this.name} is closed`));
     }
     this.closing ??= this.queueTransition(() => this.closeNow());
     return this.closing;
   }
 
-  /** @throws UsageError DEVICE_CLOSED */
+  /**
+   * Runs a step that belongs between those of the lifecycle, such as a command to the device.
+   *
+   * @throws UsageError DEVICE_CLOSED, and what the step throws
+   */
+  async inTurn<T>(step: () => T | Promise<T>): Promise<T> {
+    this.checkOpen();
+    return this.queueTransition(step);
+  }
+
+  /** @throws UsageError DEVICE_CLOSED; DeviceError DEVICE_REMOVED */
   checkOpen(): void {
     if (this.state === 'closed' || this.closing !== undefined) {
-      throw new UsageError('DEVICE_CLOSED', `${this.name} is closed`);
+      throw this.removal ?? new UsageError('DEVICE_CLOSED', `${this.name} is closed`);
     }
   }
 
   /** Why nothing can be sent or received now. */
   notRunning(): Error {
+    if (this.removal !== undefined) return this.removal;
     if (this.state === 'closed') return new UsageError('DEVICE_CLOSED', `${this.name} is closed`);
     return this.failure ?? new UsageError('DEVICE_NOT_STARTED', `${this.name} is ${this.state}`);
+  }
+
+  /**
+   * What a burst does on a device that is not running: nothing while it recovers.
+   *
+   * @returns 0
+   * @throws why nothing can be sent or received, if it does not recover
+   */
+  idle(): 0 {
+    if (this.state === 'recovering') return 0;
+    throw this.notRunning();
+  }
+
+  get isRecovering(): boolean {
+    return this.state === 'recovering';
+  }
+
+  /** @throws why nothing can be sent, unless the device runs or is about to */
+  checkSendable(): void {
+    if (this.state !== 'running') this.idle();
   }
 
   /** Takes the device out of use if one of its queues is broken. */
@@ -91,7 +135,7 @@ export class Lifecycle {
     if (broken !== undefined) this.fail(broken);
   }
 
-  /** @throws what the device failed of */
+  /** @throws what the device failed of, unless it recovers from that */
   throwIfBroken(): void {
     this.failIfBroken();
     if (this.failure !== undefined) throw this.failure;
@@ -102,32 +146,70 @@ export class Lifecycle {
     if (this.state === 'failed' && this.failure !== undefined) throw this.failure;
   }
 
-  /** Takes the device out of use and tells everybody who waits. */
+  /** Something is wrong with the running device: takes it out of use, or has it recover, as the program has chosen. */
   fail(error: Error): void {
-    if (this.failure !== undefined || this.state !== 'running') return;
-    const { datapath, streams, log } = this.parts;
-    this.failure = error;
-    log.error({ err: error }, 'device failed');
-    try {
-      datapath.halt();
-    } catch (haltError) {
-      log.error({ err: haltError }, 'interrupts of the failed device could not be turned off');
+    if (isRemoval(error)) {
+      this.remove(error);
+    } else if (this.state === 'running') {
+      if (this.parts.settings.recovery === 'manual') this.failNow(error);
+      else this.recovery.recoverFrom(error);
     }
-    this.setState('failed');
-    datapath.failSenders(error);
-    streams.fail(error);
+  }
+
+  /** The device has gone, or is asked back: everything is given back. */
+  remove(error: Error): void {
+    if (this.removal !== undefined || this.closing !== undefined || this.state === 'closed') return;
+    this.removal = error;
+    this.parts.log.warn({ err: error }, 'device was taken away');
+    if (this.state === 'running' || this.state === 'recovering') this.takeOutOfUse(error);
+    else this.parts.streams.fail(error);
+    this.hooks.onRemoved();
+    this.closing = this.queueTransition(() => this.closeNow()).catch((closeError: unknown) => {
+      this.parts.log.error({ err: closeError }, 'not everything of the device that is gone was given back');
+    });
+  }
+
+  /** Takes the device out of use, whatever was chosen for that, and tells everybody who waits. */
+  failNow(error: Error): void {
+    this.parts.log.error({ err: error }, 'device failed');
+    this.takeOutOfUse(error);
     this.hooks.onError(error);
   }
 
-  private async inTurn(step: () => Promise<void>): Promise<void> {
-    this.checkOpen();
-    await this.queueTransition(step);
+  /** As {@link failNow}, for an error that the program is told of in another way. */
+  takeOutOfUse(error: Error): void {
+    this.failure = error;
+    this.haltQuietly();
+    this.setState('failed');
+    this.parts.datapath.failSenders(error);
+    this.parts.streams.fail(error);
+  }
+
+  /** Leaves a device alone that is to be reset and to run again; those who wait go on waiting. */
+  beginRecovery(): void {
+    this.failure = undefined;
+    this.parts.datapath.pause();
+    this.haltQuietly();
+    this.setState('recovering');
+  }
+
+  private haltQuietly(): void {
+    try {
+      this.parts.datapath.halt();
+    } catch (error) {
+      this.parts.log.error({ err: error }, 'interrupts of the failed device could not be turned off');
+    }
   }
 
   /** Runs a step after all earlier ones have ended, whether or not those failed. */
-  private queueTransition(step: () => Promise<void>): Promise<void> {
+  queueTransition<T>(step: () => T | Promise<T>): Promise<T> {
     const turn = this.transition.then(step);
-    this.transition = turn.catch(() => undefined);
+    this.transition = turn.then(
+      () => undefined,
+      (error: unknown) => {
+        if (isRemoval(error)) this.remove(error);
+      },
+    );
     return turn;
   }
 
@@ -135,86 +217,90 @@ export class Lifecycle {
     if (this.state !== 'stopped') {
       throw new UsageError('DEVICE_ALREADY_STARTED', `${this.name} is ${this.state}`);
     }
-    const { config, datapath, log } = this.parts;
-    const before = config.current;
     this.setState('starting');
     try {
-      await this.bringUpAgain();
-      this.fresh = false;
-      datapath.enable();
-      // A device that is not running tells nobody of changes.
-      config.reread();
-      datapath.start();
+      await this.bringUp();
     } catch (error) {
       await this.comeToRest().catch((restError: unknown) => {
-        log.error({ err: restError }, 'device that did not start could not be stopped either');
+        this.parts.log.error({ err: restError }, 'device that did not start could not be stopped either');
       });
       throw error;
     }
-    this.setState('running');
-    config.tell(before);
   }
 
-  /** After `stop()`, takes the device through the negotiation again: with the very same features. */
-  private async bringUpAgain(): Promise<void> {
-    if (this.fresh) return;
-    const { transport, features, settings } = this.parts;
-    await resetDevice(transport, settings.resetTimeout);
-    negotiate(transport, (offered) => {
-      if ((features.negotiatedBits & ~offered) === 0n) return features;
-      throw new DeviceError('DEVICE_FEATURE_MISSING', `${this.name} no longer offers what it did`, {
-        remedy: 'Close the device and open it again.',
-      });
-    });
+  /** From a device that was reset to one that runs; says which settings it did not take. */
+  async bringUp(): Promise<LostSetting[]> {
+    const { config, datapath } = this.parts;
+    const before = config.current;
+    if (!this.fresh) negotiateAgain(this.parts);
+    this.fresh = false;
+    datapath.enable();
+    // A device that is not running tells nobody of changes.
+    config.reread();
+    const lostSettings = await this.restoreSettings();
+    if (this.removal !== undefined) throw this.removal;
+    this.setState('running');
+    // Whoever was told of the state may have found the device broken.
+    if (this.isRunning()) datapath.start();
+    config.tell(before);
+    return lostSettings;
+  }
+
+  private restoreSettings(): Promise<LostSetting[]> {
+    return Promise.resolve([]);
   }
 
   private async stopNow(): Promise<void> {
     if (this.state === 'stopped') return;
     const { datapath, settings, log } = this.parts;
-    const { failure } = this;
+    const wasRunning = this.state === 'running';
     this.setState('stopping');
-    datapath.failSenders(failure ?? new UsageError('DEVICE_NOT_STARTED', `${this.name} was stopped`));
-    if (failure === undefined) {
+    datapath.failSenders(
+      this.removal ?? this.failure ?? new UsageError('DEVICE_NOT_STARTED', `${this.name} was stopped`),
+    );
+    if (wasRunning) {
       const lost = await datapath.drain(settings.drainTimeout);
       if (lost > 0) log.warn({ frames: lost }, 'device did not send all frames before it was stopped');
     }
     await this.comeToRest();
   }
 
-  /** Resets the device and takes the buffers back. Nothing is freed as long as the device may still use it. */
   private async comeToRest(): Promise<void> {
-    this.fresh = false;
     try {
-      await this.haltAndReset();
+      await this.resetNow(undefined);
     } catch (error) {
       this.failure = error as Error;
       this.setState('failed');
       throw error;
     }
-    for (const pair of this.parts.queuePairs) pair.reset();
-    this.parts.config.reset();
     this.failure = undefined;
     this.setState('stopped');
   }
 
-  /** A device whose interrupts can not be turned off is reset all the same. */
-  private async haltAndReset(): Promise<void> {
-    const { datapath, transport, settings } = this.parts;
-    try {
-      datapath.halt();
-    } finally {
-      await resetDevice(transport, settings.resetTimeout);
-    }
+  /**
+   * Resets the device and takes the buffers back. Nothing is freed as long as the device may still use it.
+   *
+   * @param reason - what is wrong with the device, if anything is
+   * @returns what was lost with the buffers
+   */
+  async resetNow(reason: Error | undefined): Promise<LostFrames[]> {
+    const { datapath, queuePairs, config, transport } = this.parts;
+    this.fresh = false;
+    await haltAndReset(this.parts);
+    datapath.failFlushes(framesLost(transport, reason));
+    config.reset();
+    return queuePairs.map((pair) => pair.reset());
   }
 
   private async closeNow(): Promise<void> {
-    this.parts.streams.end();
+    const { parts } = this;
+    parts.streams.end();
     const atRest = await this.bringToRest();
     try {
-      await this.giveBack(atRest);
+      await giveBack(parts, atRest);
     } finally {
       this.setState('closed');
-      this.parts.log.info({}, 'device closed');
+      parts.log.info({}, 'device closed');
       this.hooks.onClose();
     }
   }
@@ -232,24 +318,14 @@ export class Lifecycle {
     }
   }
 
-  /** A device that did not stop may still write to its buffers: they go only after the transport has cut it off. */
-  private async giveBack(atRest: boolean): Promise<void> {
-    const { queuePairs, transport } = this.parts;
-    try {
-      if (atRest) freeAll(queuePairs);
-    } finally {
-      try {
-        await transport.close();
-      } finally {
-        freeAll(queuePairs);
-      }
-    }
-  }
-
   private setState(state: NetDeviceState): void {
     if (state === this.state) return;
     this.state = state;
     this.hooks.onState(state);
+  }
+
+  private isRunning(): boolean {
+    return this.state === 'running';
   }
 
   private get name(): string {

@@ -28,7 +28,7 @@ export class NetQueuePair {
 
   /** As `receive()` of the device, for this pair alone. */
   receive(batch: PacketBuffer[], max: number = BURST): number {
-    if (this.lifecycle.state !== 'running') throw this.lifecycle.notRunning();
+    if (this.lifecycle.state !== 'running') return this.lifecycle.idle();
     checkCount('max', max);
     const count = this.datapath.queues.receive.receive(batch, max);
     if (count === 0) this.lifecycle.throwIfBroken();
@@ -37,7 +37,7 @@ export class NetQueuePair {
 
   /** As `transmit()` of the device, for packets of this pair. */
   transmit(batch: readonly PacketBuffer[], count: number = batch.length): number {
-    if (this.lifecycle.state !== 'running') throw this.lifecycle.notRunning();
+    if (this.lifecycle.state !== 'running') return this.lifecycle.idle();
     checkBurst(batch, count);
     const taken = this.datapath.queues.transmit.transmit(batch, count);
     if (taken === 0) this.lifecycle.throwIfBroken();

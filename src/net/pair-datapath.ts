@@ -6,6 +6,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { FrameDispatch } from './frame-dispatch.js';
 import type { QueuePair } from './queue-pair.js';
+import type { Direction } from './recovery-report.js';
 import { ReceiveLoop } from './receive-loop.js';
 import { Sender } from './sender.js';
 import { QueueInterruptCounters } from './statistics.js';
@@ -48,14 +49,33 @@ export class PairDatapath {
 
   /** Why one of the queues is out of use, if one is. */
   get broken(): Error | undefined {
-    const { receive, transmit } = this.queues;
-    return receive.broken ?? transmit.broken;
+    return this.brokenIn('receive') ?? this.brokenIn('transmit');
+  }
+
+  /** Why the queue is out of use, if it is, and is not about to be reset. */
+  brokenIn(direction: Direction): Error | undefined {
+    const queue = this.queues[direction];
+    return queue.paused ? undefined : queue.broken;
   }
 
   /** Begins to work, on a device that was told to go. */
   start(): void {
     this.active = true;
     if (this.options.interrupts) this.loop.start();
+    this.resume('receive');
+    this.resume('transmit');
+  }
+
+  /** Leaves a queue alone until {@link resume}: it is to be reset. What is sent meanwhile waits. */
+  pause(direction: Direction): void {
+    this.queues[direction].paused = true;
+  }
+
+  /** Goes on with a queue that is as new. */
+  resume(direction: Direction): void {
+    this.queues[direction].paused = false;
+    if (direction === 'receive') this.lookSoon();
+    else if (this.sender.isWaiting) this.onSenderWaits();
   }
 
   /** Ends all activity of the driver. The device may still use its buffers. */
@@ -81,7 +101,7 @@ export class PairDatapath {
   }
 
   /** Looks for frames soon: somebody wants them now. */
-  resume(): void {
+  lookSoon(): void {
     this.loop.resume();
   }
 
@@ -116,8 +136,8 @@ export class PairDatapath {
   /** Lets waiting calls go on, and asks for another interrupt if some still wait, or the pool is dry. */
   private pumpSender(): void {
     const { sender } = this;
-    if (sender.isPumping) return;
-    const { ring } = this.queues.transmit;
+    const { ring, paused } = this.queues.transmit;
+    if (sender.isPumping || paused) return;
     ring.suppressInterrupts();
     sender.pump();
     while (this.needsSent && ring.outstanding > 0 && ring.requestInterrupt(sender.interruptAfter)) {
@@ -136,6 +156,7 @@ export class PairDatapath {
   }
 
   private onSenderWaits(): void {
+    if (!this.active) return;
     if (this.options.interrupts) this.pumpSender();
     else this.options.pollSoon();
     // The device may never interrupt for a queue that it broke.

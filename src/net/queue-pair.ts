@@ -4,10 +4,10 @@
 import { UsageError } from '../errors.js';
 import { PacketPool } from '../memory/packet-pool.js';
 import type { Transport } from '../transport/transport.js';
-import type { Virtqueue } from '../virtqueue/virtqueue.js';
 import type { NegotiatedFeatures } from './features.js';
 import { freeAll } from './free-all.js';
 import { ETHERNET_HEADER_SIZE, VLAN_TAG_SIZE } from './header.js';
+import type { Direction, LostFrames } from './recovery-report.js';
 import { ReceiveQueue } from './receive-queue.js';
 import { chooseQueueSize, createRing } from './ring-format.js';
 import { TransmitQueue } from './transmit-queue.js';
@@ -35,14 +35,12 @@ export class QueuePair {
   readonly receive: ReceiveQueue;
   readonly transmit: TransmitQueue;
   readonly pool: PacketPool;
-  private readonly rings: readonly Virtqueue[];
 
   private constructor(number: number, receive: ReceiveQueue, transmit: TransmitQueue, pool: PacketPool) {
     this.number = number;
     this.receive = receive;
     this.transmit = transmit;
     this.pool = pool;
-    this.rings = [receive.ring, transmit.ring];
   }
 
   /**
@@ -80,22 +78,31 @@ export class QueuePair {
 
   /** Tells the device where the rings lie, and posts the receive buffers. No notification is sent yet. */
   enable(transport: Transport): void {
-    for (const ring of this.rings) {
-      ring.suppressInterrupts();
-      transport.enableQueue(ring.index, ring.layout);
-    }
-    this.receive.fill();
+    this.enableQueue(transport, 'receive');
+    this.enableQueue(transport, 'transmit');
   }
 
-  /** Takes all buffers back from a device that was reset. */
-  reset(): void {
-    this.receive.reset();
-    this.transmit.reset();
+  /** As {@link enable}, for one of the queues. */
+  enableQueue(transport: Transport, direction: Direction): void {
+    const { ring } = this[direction];
+    ring.suppressInterrupts();
+    transport.enableQueue(ring.index, ring.layout);
+    if (direction === 'receive') this.receive.fill();
+  }
+
+  /** Takes all buffers back from a device that was reset; says how many frames were lost in it. */
+  reset(): LostFrames {
+    return { queuePair: this.number, receive: this.receive.reset(), transmit: this.transmit.reset() };
+  }
+
+  /** As {@link reset}, for one queue that was reset alone. */
+  resetQueue(direction: Direction): LostFrames {
+    return { queuePair: this.number, receive: 0, transmit: 0, [direction]: this[direction].reset() };
   }
 
   /** Gives all memory back. The device must have been reset. */
   free(): void {
-    freeAll([this.pool, ...this.rings]);
+    freeAll([this.pool, this.receive.ring, this.transmit.ring]);
   }
 }
 

@@ -54,6 +54,7 @@ export class ReceiveLoop {
 
   private run(): void {
     const { queue, hooks } = this;
+    if (queue.paused) return;
     queue.ring.suppressInterrupts();
     if (!hooks.hasConsumers()) return;
     const count = hooks.deliver(this.budget);

@@ -18,6 +18,8 @@ export class ReceiveQueue {
   readonly notifier: Notifier;
   readonly drops = new ReceiveDrops();
   refillShortfalls = 0;
+  /** While the device is reset, or this queue of it: nothing is taken from the ring or put into it. */
+  paused = false;
   /** Called when the pool is empty, to bring buffers back to it that are done with; says how many those were. */
   reclaim: () => number = () => 0;
   /** Frames that were taken from the ring, but not received by anybody yet: the next ones to be received. */
@@ -35,9 +37,10 @@ export class ReceiveQueue {
    * Takes up to `max` received frames and posts fresh buffers in their place.
    *
    * @param batch - its first entries become the packets, which are then the caller's
-   * @returns how many; 0 too where the queue is broken, see {@link broken}
+   * @returns how many; 0 too where the queue is broken, see {@link broken}, or {@link paused}
    */
   receive(batch: PacketBuffer[], max: number): number {
+    if (this.paused) return 0;
     const { ring } = this;
     let count = this.fetched.length === 0 ? 0 : this.takeFetched(batch, max);
     while (count < max) {
@@ -79,7 +82,7 @@ export class ReceiveQueue {
 
   /** Posts free buffers to the device until the ring is full or the pool is empty. */
   refill(): void {
-    if (this.ring.freeDescriptors === 0 || this.broken !== undefined) return;
+    if (this.ring.freeDescriptors === 0 || this.paused || this.broken !== undefined) return;
     if (this.post() === 0) return;
     this.ring.publish();
     this.notifier.notifyIfNeeded();
@@ -91,13 +94,20 @@ export class ReceiveQueue {
     this.ring.publish();
   }
 
-  /** Takes all buffers back from a device that was reset. */
-  reset(): void {
+  /** Takes all buffers back from a device that was reset; says how many frames were in them that nobody took. */
+  reset(): number {
     this.notifier.failure = undefined;
-    for (const packet of this.fetched.splice(0)) this.pool.put(packet);
+    const fetched = this.fetched.splice(0);
+    for (const packet of fetched) this.pool.put(packet);
+    let lost = fetched.length;
+    for (let token = this.ring.take(); token !== NOTHING_USED; token = this.ring.take()) {
+      this.pool.put(this.pool.packets[token]);
+      lost += 1;
+    }
     this.ring.reset((token) => {
       this.pool.put(this.pool.packets[token]);
     });
+    return lost;
   }
 
   private takeFetched(batch: PacketBuffer[], max: number): number {

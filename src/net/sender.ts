@@ -62,7 +62,7 @@ export class Sender {
     else this.queue.checkFrame(frame);
     if (this.frames.length === 0 && this.trySend(frame)) return this.giveTurn();
     // With nothing on its way back from the device, waiting might be for ever.
-    if (this.queue.ring.outstanding === 0) throw poolExhausted(this.pool);
+    if (this.queue.ring.outstanding === 0 && !this.queue.paused) throw poolExhausted(this.pool);
     const held = frame instanceof PacketBuffer ? frame.retain() : undefined;
     try {
       await this.waitForTurn(frame, signal);
@@ -113,6 +113,11 @@ export class Sender {
   /** Ends all waiting with an error. */
   fail(error: Error): void {
     for (const waiting of this.frames.splice(0)) waiting.reject(error);
+    this.failFlushes(error);
+  }
+
+  /** Ends the waiting for frames that will never be finished with an error; frames that wait to be sent still do. */
+  failFlushes(error: Error): void {
     for (const waiting of this.flushes.splice(0)) waiting.reject(error);
   }
 

@@ -18,6 +18,8 @@ export class TransmitQueue {
   completed = 0;
   ringFull = 0;
   private readonly pool: PacketPool;
+  /** While the device is reset, or this queue of it: nothing is taken from the ring or put into it. */
+  paused = false;
   /** Longest frame in bytes without a VLAN tag. */
   private readonly longest: number;
 
@@ -32,13 +34,13 @@ export class TransmitQueue {
   /**
    * Hands the first `count` packets of the batch to the device, as far as the ring has room.
    *
-   * @returns how many it took (0 too where the queue is broken, see {@link broken}); those belong to the driver now, the others stay with the caller
+   * @returns how many it took (0 too where the queue is broken, see {@link broken}, or {@link paused}); those belong to the driver now, the others stay with the caller
    * @throws UsageError FRAME_TOO_SHORT, FRAME_TOO_LONG, PACKET_NOT_OWNED, if the first packet can not be sent;
    *   a later one that can not be sent ends the burst before it
    */
   transmit(batch: readonly PacketBuffer[], count: number): number {
     this.reclaim();
-    if (this.broken !== undefined) return 0;
+    if (this.paused || this.broken !== undefined) return 0;
     let taken = 0;
     while (taken < count) {
       const packet = batch[taken];
@@ -63,6 +65,7 @@ export class TransmitQueue {
 
   /** Takes finished buffers back to the pool; says how many. */
   reclaim(): number {
+    if (this.paused) return 0;
     const { ring, pool } = this;
     let count = 0;
     for (let token = ring.take(); token !== NOTHING_USED; token = ring.take()) {
@@ -97,12 +100,18 @@ export class TransmitQueue {
     if (!this.isSendable(packet)) throw this.refusal(packet);
   }
 
-  /** Takes all buffers back from a device that was reset. */
-  reset(): void {
+  /** Takes all buffers back from a device that was reset; says how many it had not finished. */
+  reset(): number {
     this.notifier.failure = undefined;
+    for (let token = this.ring.take(); token !== NOTHING_USED; token = this.ring.take()) {
+      this.pool.put(this.pool.packets[token]);
+      this.completed += 1;
+    }
+    const lost = this.ring.outstanding;
     this.ring.reset((token) => {
       this.pool.put(this.pool.packets[token]);
     });
+    return lost;
   }
 
   private add(packet: PacketBuffer): boolean {
