@@ -186,6 +186,12 @@ const MEMORY_ERRORS = {
     meaning: 'There is no free range of device addresses left below 4 GiB.',
     remedy: 'Ask for fewer or smaller buffers ({ poolSize, queueSize }).',
   },
+  MEMORY_NOT_CONTIGUOUS: {
+    meaning:
+      'The device would find a part of a ring at addresses that are not consecutive: there are only single pages to be had.',
+    remedy:
+      'Ask for a smaller ring ({ queueSize }: 256 fits into pages), or reserve huge pages (vm.nr_hugepages).',
+  },
 } as const satisfies Record<string, CatalogueEntry>;
 
 const USAGE_ERRORS = {

@@ -25,9 +25,15 @@ export class Notifier {
     }
     this.sent += 1;
     try {
-      this.transport.notify(this.ring.index);
+      this.notify();
     } catch (error) {
       this.failure = error as Error;
     }
+  }
+
+  private notify(): void {
+    const { ring, transport } = this;
+    if (ring.notifiesWithData) transport.notify(ring.index, ring.notificationData);
+    else transport.notify(ring.index);
   }
 }

@@ -3,7 +3,9 @@
  */
 import { DeviceError, UsageError } from '../errors.js';
 import type { Transport } from '../transport/transport.js';
+import { InOrderPackedVirtqueue } from '../virtqueue/packed-in-order.js';
 import { PackedVirtqueue } from '../virtqueue/packed-virtqueue.js';
+import { InOrderSplitVirtqueue } from '../virtqueue/split-in-order.js';
 import { SplitVirtqueue } from '../virtqueue/split-virtqueue.js';
 import type { Virtqueue } from '../virtqueue/virtqueue.js';
 import type { NegotiatedFeatures } from './features.js';
@@ -14,18 +16,31 @@ const DEFAULT_QUEUE_SIZE = 256;
 /**
  * Allocates a ring in the format that was negotiated.
  *
- * @throws MemoryError, VfioError
+ * @param longestChain - the most parts that a buffer of this queue may have: if that is more than one, and indirect
+ *   descriptors were negotiated, each buffer has a table for so many
+ * @throws MemoryError MEMORY_NOT_CONTIGUOUS and others, VfioError
  */
 export function createRing(
   transport: Transport,
   features: NegotiatedFeatures,
   index: number,
   size: number,
+  longestChain = 1,
 ): Virtqueue {
-  const options = { index, size, eventIndex: features.has('VIRTIO_F_RING_EVENT_IDX') };
-  return isPacked(features)
-    ? new PackedVirtqueue(transport.memory, options)
-    : new SplitVirtqueue(transport.memory, options);
+  const options = {
+    index,
+    size,
+    eventIndex: features.has('VIRTIO_F_RING_EVENT_IDX'),
+    notificationData: features.has('VIRTIO_F_NOTIFICATION_DATA'),
+    indirectEntries: longestChain > 1 && features.has('VIRTIO_F_RING_INDIRECT_DESC') ? longestChain : 0,
+  };
+  const { memory } = transport;
+  const inOrder = features.has('VIRTIO_F_IN_ORDER');
+  if (isPacked(features)) {
+    return inOrder ? new InOrderPackedVirtqueue(memory, options) : new PackedVirtqueue(memory, options);
+  }
+  const splitOptions = { ...options, legacy: transport.legacy };
+  return inOrder ? new InOrderSplitVirtqueue(memory, splitOptions) : new SplitVirtqueue(memory, splitOptions);
 }
 
 /**
@@ -48,6 +63,7 @@ export function chooseQueueSize(
       `${transport.name} has no usable queue ${queue}: it has ${transport.queueCount} queues, this one of size ${most}`,
     );
   }
+  if (transport.legacy) return fixedSize(transport, queue, most, wanted);
   const packed = isPacked(features);
   // A device may offer any number, but a split ring has a power of two (2.7).
   if (wanted === undefined) return Math.min(packed ? most : powerOfTwoUpTo(most), DEFAULT_QUEUE_SIZE);
@@ -59,6 +75,21 @@ export function chooseQueueSize(
     throw invalidSize(wanted, `The size of a split ring is a power of two (VIRTIO 1.3, 2.7), and ${format}.`);
   }
   return wanted;
+}
+
+/** Through the legacy interface the device can not be told a size, so it must be the device's own (2.7.2). */
+function fixedSize(transport: Transport, queue: number, size: number, wanted: number | undefined): number {
+  if (size !== powerOfTwoUpTo(size)) {
+    throw new DeviceError(
+      'DEVICE_QUEUE_UNAVAILABLE',
+      `Queue ${queue} of ${transport.name} has ${size} descriptors, which is no power of two`,
+    );
+  }
+  if (wanted === undefined || wanted === size) return size;
+  throw invalidSize(
+    wanted,
+    `Through the legacy interface queue ${queue} of ${transport.name} has ${size} descriptors: give that or nothing.`,
+  );
 }
 
 function isPacked(features: NegotiatedFeatures): boolean {

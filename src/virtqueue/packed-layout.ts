@@ -1,6 +1,7 @@
 /**
  * Where the parts of a packed ring lie in its memory, and what its words mean (VIRTIO 1.3, 2.8).
  */
+import type { Stretch } from './ring-memory.js';
 import { DESCRIPTOR_SIZE } from './split-layout.js';
 
 /** Flags with which a driver makes a descriptor available, and a device marks it used, by wrap counter (2.8.1). */
@@ -19,25 +20,28 @@ export interface PackedLayout {
   readonly driverEvents: number;
   /** What the device asks of the driver: two 16-bit words. */
   readonly deviceEvents: number;
-  /** The indirect tables, one for each buffer id. */
-  readonly indirect: number;
   /** Length of all of it. */
   readonly total: number;
+  /** What must be contiguous for the device. */
+  readonly stretches: readonly Stretch[];
 }
 
 /** Each side writes to cache lines of its own; 128 bytes, since processors fetch lines in pairs. */
 const SEPARATION = 128;
 
-/** @param indirectEntries - descriptors in the indirect table of each buffer; 0 for none */
-export function packedLayout(size: number, indirectEntries: number): PackedLayout {
-  const driverEvents = Math.ceil((size * DESCRIPTOR_SIZE) / SEPARATION) * SEPARATION;
+/** Bytes of an event suppression structure. */
+const EVENTS_SIZE = 4;
+
+export function packedLayout(size: number): PackedLayout {
+  const length = size * DESCRIPTOR_SIZE;
+  const driverEvents = Math.ceil(length / SEPARATION) * SEPARATION;
   const deviceEvents = driverEvents + SEPARATION;
-  const indirect = deviceEvents + SEPARATION;
   return {
     descriptors: 0,
     driverEvents,
     deviceEvents,
-    indirect,
-    total: indirect + size * indirectEntries * DESCRIPTOR_SIZE,
+    total: deviceEvents + EVENTS_SIZE,
+    // The event suppression structures are aligned, and far smaller than a page.
+    stretches: [{ name: 'A descriptor ring', offset: 0, length }],
   };
 }

@@ -11,6 +11,20 @@ import type { DescriptorChain } from './descriptor-chain.js';
 /** No buffer: what {@link Virtqueue.take} gives when the device has finished none. */
 export const NOTHING_USED = -1;
 
+/** How a ring is to work, in either format. */
+export interface RingOptions {
+  /** Number of the queue at the device. */
+  readonly index: number;
+  /** Number of descriptors, 1 to 32768. */
+  readonly size: number;
+  /** VIRTIO_F_RING_EVENT_IDX was negotiated. */
+  readonly eventIndex: boolean;
+  /** VIRTIO_F_NOTIFICATION_DATA was negotiated. */
+  readonly notificationData?: boolean;
+  /** Descriptors in each indirect table; 0 if VIRTIO_F_RING_INDIRECT_DESC was not negotiated or is not wanted. */
+  readonly indirectEntries?: number;
+}
+
 export interface Virtqueue {
   /** Number of the queue at the device. */
   readonly index: number;
@@ -48,6 +62,13 @@ export interface Virtqueue {
   addChain(token: number, chain: DescriptorChain): boolean;
   /** Makes all that was added visible to the device. */
   publish(): void;
+  /** Whether a notification must carry {@link Virtqueue.notificationData}. */
+  readonly notifiesWithData: boolean;
+  /**
+   * The next position that is not available to the device yet: what VIRTIO_F_NOTIFICATION_DATA puts above the number
+   * of the queue, 15 bits of next_off and one of next_wrap (VIRTIO 1.3, 2.9).
+   */
+  readonly notificationData: number;
   /** Whether the device wants to be notified of what was published since the last call. */
   needsNotification(): boolean;
 

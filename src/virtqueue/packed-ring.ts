@@ -1,0 +1,333 @@
+/**
+ * What every packed virtqueue does, from the driver's side (VIRTIO 1.3, 2.8): all but taking buffers back, which depends
+ * on whether the device may return them in any order. There is one ring of descriptors, which the driver makes
+ * available and the device overwrites when it has used them. A wrap counter on each side tells the laps apart.
+ *
+ * As on the split ring, the device is not trusted: what the driver must know about a buffer it keeps in arrays of its
+ * own, by buffer id. And a burst becomes visible by one store: all descriptors are written in full but for the flags
+ * of the first one, and those are stored by `publish()`; the device stops at the first one that is not available.
+ */
+import { QueueError } from '../errors.js';
+import type { DmaMemory } from '../memory/dma.js';
+import type { QueueLayout } from '../transport/transport.js';
+import { checkChain, type DescriptorChain } from './descriptor-chain.js';
+import { allocateRing, freeRing, type IndirectTables, type RingMemory } from './indirect-tables.js';
+import {
+  EVENTS_AT_DESCRIPTOR,
+  EVENTS_DISABLED,
+  EVENTS_ENABLED,
+  PACKED_AVAILABLE,
+  PACKED_USED,
+  packedLayout,
+} from './packed-layout.js';
+import { DESCRIPTOR_INDIRECT, DESCRIPTOR_NEXT, DESCRIPTOR_SIZE, DESCRIPTOR_WRITE } from './split-layout.js';
+import { NOTHING_USED, type RingOptions, type Virtqueue } from './virtqueue.js';
+
+/** The token of a buffer id that is not in use. */
+export const NOT_OUTSTANDING = -1;
+/** 16-bit words of a descriptor: buffer id and flags are the last two of eight. */
+export const WORDS = 8;
+export const ID = 6;
+const FLAGS = 7;
+/** 16-bit words of an event suppression structure: descriptor offset with wrap counter, then flags. */
+const OFF_WRAP = 0;
+const EVENT_FLAGS = 1;
+const WRAP_BIT = 1 << 15;
+
+export abstract class PackedRing implements Virtqueue {
+  readonly index: number;
+  readonly size: number;
+  readonly layout: QueueLayout;
+  freeDescriptors: number;
+  outstanding = 0;
+  broken: QueueError | undefined;
+  usedLength = 0;
+  readonly notifiesWithData: boolean;
+
+  /** The descriptors. */
+  protected readonly words32: Uint32Array;
+  protected readonly words16: Uint16Array;
+  /** The driver's own records, by buffer id. */
+  protected readonly tokens: Int32Array;
+  protected readonly writableLengths: Uint32Array;
+  protected readonly chainLengths: Uint16Array;
+  /** The id that follows each: ids that are free form a linked list. */
+  protected readonly nextId: Uint16Array;
+  protected freeId = 0;
+  /** Buffers outstanding that take more than one descriptor. */
+  protected longBuffers = 0;
+
+  /** Next descriptor to look for, and the flags that mark one as used in this lap. */
+  protected nextUsed = 0;
+  protected usedFlags = PACKED_AVAILABLE | PACKED_USED;
+
+  private readonly memory: RingMemory;
+  private readonly eventIndex: boolean;
+
+  private readonly driverEvents: Uint16Array;
+  private readonly deviceEvents: Uint32Array;
+  private readonly indirectTables: IndirectTables;
+
+  /** Next descriptor to fill, and the flags that make one available in this lap. */
+  private nextAvailable = 0;
+  private availableFlags = PACKED_AVAILABLE;
+  /** The first descriptor that was filled but not published, and the flags that it is still to get. */
+  private heldBack = -1;
+  private heldFlags = 0;
+  /** Descriptors filled since `needsNotification` was asked last. */
+  private added = 0;
+
+  /** @throws MemoryError, VfioError if there is no memory for the ring */
+  constructor(memory: DmaMemory, options: RingOptions) {
+    const { index, size, eventIndex, indirectEntries = 0, notificationData = false } = options;
+    if (!Number.isInteger(size) || size < 1 || size > 32768) {
+      throw new RangeError(`A packed ring has 1 to 32768 descriptors, not ${size}`);
+    }
+    this.index = index;
+    this.size = size;
+    this.eventIndex = eventIndex;
+    this.notifiesWithData = notificationData;
+    this.freeDescriptors = size;
+
+    const layout = packedLayout(size);
+    this.memory = allocateRing(memory, layout, size, indirectEntries);
+    const { region, tables } = this.memory;
+    this.indirectTables = tables;
+    this.words32 = new Uint32Array(region.buffer, layout.descriptors, size * 4);
+    this.words16 = new Uint16Array(region.buffer, layout.descriptors, size * WORDS);
+    this.driverEvents = new Uint16Array(region.buffer, layout.driverEvents, 2);
+    this.deviceEvents = new Uint32Array(region.buffer, layout.deviceEvents, 1);
+    this.layout = {
+      size,
+      descriptorArea: region.addressOf(layout.descriptors),
+      driverArea: region.addressOf(layout.driverEvents),
+      deviceArea: region.addressOf(layout.deviceEvents),
+    };
+
+    this.tokens = new Int32Array(size);
+    this.writableLengths = new Uint32Array(size);
+    this.chainLengths = new Uint16Array(size);
+    this.nextId = new Uint16Array(size);
+    this.initialise();
+  }
+
+  addReadable(token: number, lo: number, hi: number, length: number): boolean {
+    return this.addSingle(token, lo, hi, length, 0, 0);
+  }
+
+  addWritable(token: number, lo: number, hi: number, length: number): boolean {
+    return this.addSingle(token, lo, hi, length, DESCRIPTOR_WRITE, length);
+  }
+
+  addChain(token: number, chain: DescriptorChain): boolean {
+    checkChain(chain, this);
+    if (this.indirectTables.takes(chain)) return this.addIndirect(token, chain);
+    if (this.freeDescriptors < chain.count) return false;
+    const id = this.takeId(token, chain.count, chain.writableLength);
+    for (let part = 0; part < chain.count; part += 1) {
+      const next = part + 1 === chain.count ? 0 : DESCRIPTOR_NEXT;
+      const flags = (part < chain.readable ? 0 : DESCRIPTOR_WRITE) | next;
+      this.fill(id, chain.lo[part], chain.hi[part], chain.lengths[part], flags);
+    }
+    return true;
+  }
+
+  publish(): void {
+    if (this.heldBack < 0) return;
+    Atomics.store(this.words16, this.heldBack * WORDS + FLAGS, this.heldFlags);
+    this.heldBack = -1;
+  }
+
+  /** Offset of the next descriptor that is not published, with its wrap counter above (2.9). */
+  get notificationData(): number {
+    const isHeldBack = this.heldBack >= 0;
+    const flags = isHeldBack ? this.heldFlags : this.availableFlags;
+    return (
+      (isHeldBack ? this.heldBack : this.nextAvailable) | ((flags & PACKED_AVAILABLE) === 0 ? 0 : WRAP_BIT)
+    );
+  }
+
+  needsNotification(): boolean {
+    const { added } = this;
+    if (added === 0) return false;
+    this.added = 0;
+    // One load of both words, so that flags and offset belong together.
+    const events = Atomics.load(this.deviceEvents, 0);
+    const flags = (events >>> 16) & 3;
+    if (!this.eventIndex || flags !== EVENTS_AT_DESCRIPTOR) return flags !== EVENTS_DISABLED;
+    return this.passed(events & 0xffff, added);
+  }
+
+  abstract take(): number;
+
+  hasUsed(): boolean {
+    return this.broken === undefined && this.isUsed(this.nextUsed, this.usedFlags);
+  }
+
+  suppressInterrupts(): void {
+    Atomics.store(this.driverEvents, EVENT_FLAGS, EVENTS_DISABLED);
+  }
+
+  abstract requestInterrupt(count?: number): boolean;
+
+  reset(reclaim: (token: number) => void): void {
+    const outstanding = this.tokens.filter((token) => token !== NOT_OUTSTANDING);
+    this.initialise();
+    for (const token of outstanding) reclaim(token);
+  }
+
+  free(): void {
+    freeRing(this.memory);
+  }
+
+  protected initialise(): void {
+    this.words32.fill(0);
+    this.driverEvents.fill(0);
+    this.deviceEvents.fill(0);
+    this.tokens.fill(NOT_OUTSTANDING);
+    for (let id = 0; id < this.size; id += 1) this.nextId[id] = id + 1 === this.size ? 0 : id + 1;
+    this.freeId = 0;
+    this.longBuffers = 0;
+    this.freeDescriptors = this.size;
+    this.outstanding = 0;
+    this.nextAvailable = 0;
+    this.availableFlags = PACKED_AVAILABLE;
+    this.heldBack = -1;
+    this.added = 0;
+    this.nextUsed = 0;
+    this.usedFlags = PACKED_AVAILABLE | PACKED_USED;
+    this.broken = undefined;
+  }
+
+  private addSingle(
+    token: number,
+    lo: number,
+    hi: number,
+    length: number,
+    flags: number,
+    writable: number,
+  ): boolean {
+    if (this.freeDescriptors === 0) return false;
+    this.fill(this.takeId(token, 1, writable), lo, hi, length, flags);
+    return true;
+  }
+
+  private addIndirect(token: number, chain: DescriptorChain): boolean {
+    if (this.freeDescriptors === 0) return false;
+    const id = this.takeId(token, 1, chain.writableLength);
+    for (let part = 0; part < chain.count; part += 1) {
+      // In a table only the write flag means something (2.8.7); the order of the entries is that of the chain.
+      this.indirectTables.write(id, chain, part, (part < chain.readable ? 0 : DESCRIPTOR_WRITE) << 16);
+    }
+    const length = chain.count * DESCRIPTOR_SIZE;
+    this.fill(id, this.indirectTables.lo[id], this.indirectTables.hi[id], length, DESCRIPTOR_INDIRECT);
+    return true;
+  }
+
+  private takeId(token: number, descriptors: number, writable: number): number {
+    const id = this.freeId;
+    this.freeId = this.nextId[id];
+    this.tokens[id] = token;
+    this.writableLengths[id] = writable;
+    this.chainLengths[id] = descriptors;
+    if (descriptors > 1) this.longBuffers += 1;
+    this.outstanding += 1;
+    return id;
+  }
+
+  /** Writes the next descriptor of the ring; the first one of a burst gets its flags only when it is published. */
+  private fill(id: number, lo: number, hi: number, length: number, flags: number): void {
+    const position = this.nextAvailable;
+    const word = position << 2;
+    const all = flags | this.availableFlags;
+    this.words32[word] = lo;
+    this.words32[word + 1] = hi;
+    this.words32[word + 2] = length;
+    if (this.heldBack < 0) {
+      this.heldBack = position;
+      this.heldFlags = all;
+      this.words16[position * WORDS + ID] = id;
+    } else {
+      this.words32[word + 3] = id | (all << 16);
+    }
+    this.freeDescriptors -= 1;
+    this.added += 1;
+    this.nextAvailable = position + 1;
+    if (this.nextAvailable === this.size) {
+      this.nextAvailable = 0;
+      this.availableFlags ^= PACKED_AVAILABLE | PACKED_USED;
+    }
+  }
+
+  /** Asks for an interrupt when the descriptor so many behind the next one is used; says whether it is already. */
+  protected requestInterruptAt(ahead: number): boolean {
+    if (!this.eventIndex) {
+      Atomics.store(this.driverEvents, EVENT_FLAGS, EVENTS_ENABLED);
+      return this.hasUsed();
+    }
+    const beyond = this.nextUsed + ahead >= this.size;
+    const position = beyond ? this.nextUsed + ahead - this.size : this.nextUsed + ahead;
+    const usedFlags = beyond ? this.usedFlags ^ (PACKED_AVAILABLE | PACKED_USED) : this.usedFlags;
+    this.driverEvents[OFF_WRAP] = position | (usedFlags & WRAP_BIT);
+    Atomics.store(this.driverEvents, EVENT_FLAGS, EVENTS_AT_DESCRIPTOR);
+    // The store above is a full barrier: what the device finished before it saw the request is seen here.
+    return this.broken === undefined && this.isUsed(position, usedFlags);
+  }
+
+  /** Takes a buffer off the records, and goes on to the descriptor behind those that it took. */
+  protected release(id: number): void {
+    const descriptors = this.chainLengths[id];
+    this.tokens[id] = NOT_OUTSTANDING;
+    this.outstanding -= 1;
+    this.freeDescriptors += descriptors;
+    if (descriptors > 1) this.longBuffers -= 1;
+    this.nextUsed += descriptors;
+    if (this.nextUsed >= this.size) {
+      this.nextUsed -= this.size;
+      this.usedFlags ^= PACKED_AVAILABLE | PACKED_USED;
+    }
+  }
+
+  /** Whether a used descriptor is one that the device may write; the queue is broken if not. */
+  protected isValid(id: number, length: number): boolean {
+    if (id < this.size && this.tokens[id] !== NOT_OUTSTANDING) {
+      const writable = this.writableLengths[id];
+      // WRITE in a used descriptor should say whether the length means anything (2.8.4), but QEMU never sets it.
+      // For a buffer that it only reads, some devices report the bytes read.
+      if (length <= writable || writable === 0) return true;
+    }
+    this.refuse(id, length);
+    return false;
+  }
+
+  /** Breaks the queue for a used descriptor, and says what is wrong with it. */
+  protected refuse(id: number, length: number): typeof NOTHING_USED {
+    if (id >= this.size) return this.breakDown(`it returned buffer ${id} of ${this.size}`);
+    if (this.tokens[id] === NOT_OUTSTANDING) {
+      return this.breakDown(`it returned buffer ${id}, which it did not have`);
+    }
+    return this.breakDown(`it wrote ${length} bytes into a buffer of ${this.writableLengths[id]}`);
+  }
+
+  /** Whether the device has marked the descriptor as used in the lap that the flags stand for (2.8.1). */
+  protected isUsed(position: number, usedFlags: number): boolean {
+    const flags = Atomics.load(this.words16, position * WORDS + FLAGS);
+    return (flags & (PACKED_AVAILABLE | PACKED_USED)) === usedFlags;
+  }
+
+  /** Whether the device's event descriptor lies among the `added` ones last filled (2.8.10, 16-bit arithmetic). */
+  private passed(offWrap: number, added: number): boolean {
+    const now = this.nextAvailable;
+    const sameLap = ((offWrap & WRAP_BIT) !== 0) === ((this.availableFlags & PACKED_AVAILABLE) !== 0);
+    const event = (offWrap & ~WRAP_BIT) - (sameLap ? 0 : this.size);
+    return ((now - event - 1) & 0xffff) < added;
+  }
+
+  protected breakDown(how: string): typeof NOTHING_USED {
+    this.broken = new QueueError(
+      'QUEUE_BROKEN',
+      `The device broke the protocol on queue ${this.index}: ${how}`,
+    );
+    return NOTHING_USED;
+  }
+}
