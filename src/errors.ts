@@ -247,6 +247,14 @@ const USAGE_ERRORS = {
     meaning: 'The packet buffer is not the caller’s: it was released, transmitted, or is shared.',
     remedy: 'Use a packet only between receiving or allocating it and releasing or transmitting it.',
   },
+  OFFLOAD_NOT_NEGOTIATED: {
+    meaning: 'The packet asks for an offload that was not negotiated with the device.',
+    remedy: 'Do that part of the work in software, or use a device that offers the feature.',
+  },
+  OFFLOAD_INVALID: {
+    meaning: 'What the packet asks the device to do contradicts itself or the frame.',
+    remedy: 'Use requestOffload(packet), which derives it all from the frame.',
+  },
   PACKET_CHAIN_INVALID: {
     meaning: 'The packet buffers can not be segments of one frame.',
     remedy: 'Link buffers of the same queue pair, each once, and no more than the ring has descriptors.',

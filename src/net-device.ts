@@ -125,6 +125,7 @@ export class NetDevice extends EventEmitter<NetDeviceEvents> {
       mtu,
       queueSize: settings.queueSize,
       poolSize: settings.poolSize,
+      bufferSize: settings.bufferSize,
     });
     this.streams = new FrameDispatch({
       emit: (packet) => this.emit('frame', packet),

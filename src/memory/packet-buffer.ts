@@ -91,7 +91,10 @@ export class PacketBuffer {
   gso: Gso = GSO.NONE;
   /** With {@link gso}: payload in bytes of each frame, without the headers (for TCP the MSS). */
   gsoSize = 0;
-  /** With {@link gso}, for TCP: the CWR flag is set, and must be in the first frame only. */
+  /**
+   * With {@link gso}, of a received packet: TCP's CWR flag is set, and belongs into the first frame only. For one that is
+   * sent the driver looks at the flag, whatever is here.
+   */
   ecn = false;
   /**
    * Length in bytes of the headers, from that of Ethernet to that of TCP or UDP. Of a received packet: what the device

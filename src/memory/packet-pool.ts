@@ -41,6 +41,11 @@ export class PacketPool {
     return this.packets.length;
   }
 
+  /** The most pieces in which the device sees one of the buffers. */
+  get descriptorsPerBuffer(): number {
+    return this.packets.reduce((most, { parts }) => Math.max(most, parts?.count ?? 1), 1);
+  }
+
   /** Number of free buffers. */
   get available(): number {
     return this.top;
@@ -56,6 +61,14 @@ export class PacketPool {
     packet.lenders = 0;
     packet.clear();
     return packet;
+  }
+
+  /** Undoes a `take()`, as if it had not been. */
+  undoTake(packet: PacketBuffer): void {
+    packet.owner = OWNER.POOL;
+    packet.references = 0;
+    this.stack[this.top] = packet;
+    this.top += 1;
   }
 
   /** Puts a buffer back, with all that is linked behind it, whoever had it. The caller has checked that it may. */

@@ -1,33 +1,76 @@
 /**
  * struct virtio_net_hdr, which precedes every frame in both directions (VIRTIO 1.3, 5.1.6).
  *
- * | offset | bytes | field       |
- * |--------|-------|-------------|
- * | 0      | 1     | flags       |
- * | 1      | 1     | gso_type    |
- * | 2      | 2     | hdr_len     |
- * | 4      | 2     | gso_size    |
- * | 6      | 2     | csum_start  |
- * | 8      | 2     | csum_offset |
- * | 10     | 2     | num_buffers |
+ * | offset | bytes | field       |                                                                            |
+ * |--------|-------|-------------|----------------------------------------------------------------------------|
+ * | 0      | 1     | flags       |                                                                            |
+ * | 1      | 1     | gso_type    |                                                                            |
+ * | 2      | 2     | hdr_len     |                                                                            |
+ * | 4      | 2     | gso_size    |                                                                            |
+ * | 6      | 2     | csum_start  |                                                                            |
+ * | 8      | 2     | csum_offset |                                                                            |
+ * | 10     | 2     | num_buffers | not there on the legacy interface without VIRTIO_NET_F_MRG_RXBUF           |
+ * | 12     | 4     | hash_value  | with VIRTIO_NET_F_HASH_REPORT, as is what follows                          |
+ * | 16     | 2     | hash_report |                                                                            |
+ * | 18     | 2     | padding     |                                                                            |
+ *
+ * All fields are little-endian. On the legacy interface they have the byte order of the machine, which is the same one
+ * on the machines that the native shim is built for.
  */
+import type { NegotiatedFeatures } from './features.js';
 
-/** Length in bytes with VIRTIO_F_VERSION_1 and no hash report. */
+/** Offsets in bytes of the fields. */
+export const HEADER = {
+  FLAGS: 0,
+  GSO_TYPE: 1,
+  HEADER_LENGTH: 2,
+  GSO_SIZE: 4,
+  CHECKSUM_START: 6,
+  CHECKSUM_OFFSET: 8,
+  BUFFERS: 10,
+  HASH: 12,
+  HASH_REPORT: 16,
+} as const;
+
+/** Bits of `flags`. */
+export const HEADER_FLAG = {
+  /** The checksum is partial. */
+  NEEDS_CHECKSUM: 1,
+  /** The device has checked the checksum. */
+  DATA_VALID: 2,
+  /** csum_start and csum_offset hold counts of coalesced segments and acknowledgements instead. */
+  RSC_INFO: 4,
+} as const;
+
+/** Bit of `gso_type` beside the type. */
+export const GSO_ECN = 0x80;
+
+/** Length in bytes of the header with VIRTIO_F_VERSION_1 and no hash report. */
 export const NET_HEADER_SIZE = 12;
+const LEGACY_HEADER_SIZE = 10;
+const HASH_HEADER_SIZE = 20;
 
 /** Length in bytes of an Ethernet header: destination, source, type. */
 export const ETHERNET_HEADER_SIZE = 14;
 /** What an IEEE 802.1Q tag adds. */
 export const VLAN_TAG_SIZE = 4;
 
-/**
- * Writes the header of a frame that asks nothing of the device: all zero (5.1.6.2.1: num_buffers too).
- *
- * @param bytes - the buffer
- * @param start - offset of the frame; the header goes in front of it
- */
-export function writePlainHeader(bytes: Uint8Array, start: number): void {
-  // Twelve single stores: no call, and no alignment needed.
+/** The length in bytes of the header, in both directions. */
+export function headerSize(features: Pick<NegotiatedFeatures, 'has'>, legacy: boolean): number {
+  if (features.has('VIRTIO_NET_F_HASH_REPORT')) return HASH_HEADER_SIZE;
+  return legacy && !features.has('VIRTIO_NET_F_MRG_RXBUF') ? LEGACY_HEADER_SIZE : NET_HEADER_SIZE;
+}
+
+/** Writes a header in front of the frame that begins at `start`. */
+export type HeaderWriter = (bytes: Uint8Array, start: number) => void;
+
+/** What writes the header, of that size, of a frame that asks nothing of the device: all zero (5.1.6.2.1: num_buffers too). */
+export function plainHeaderWriter(size: number): HeaderWriter {
+  return size > NET_HEADER_SIZE ? writeLongHeader : writePlainHeader;
+}
+
+/** Twelve single stores: no call, and no alignment needed. Where the header has 10 bytes, two more lie before it. */
+function writePlainHeader(bytes: Uint8Array, start: number): void {
   bytes[start - 12] = 0;
   bytes[start - 11] = 0;
   bytes[start - 10] = 0;
@@ -40,4 +83,9 @@ export function writePlainHeader(bytes: Uint8Array, start: number): void {
   bytes[start - 3] = 0;
   bytes[start - 2] = 0;
   bytes[start - 1] = 0;
+}
+
+function writeLongHeader(bytes: Uint8Array, start: number): void {
+  writePlainHeader(bytes, start);
+  writePlainHeader(bytes, start - 8);
 }

@@ -6,19 +6,17 @@ import { PacketPool } from '../memory/packet-pool.js';
 import type { Transport } from '../transport/transport.js';
 import type { NegotiatedFeatures } from './features.js';
 import { freeAll } from './free-all.js';
-import { ETHERNET_HEADER_SIZE, VLAN_TAG_SIZE } from './header.js';
+import { createReceiveQueue } from './create-receive-queue.js';
+import { chooseFrameCapacity } from './frame-capacity.js';
 import type { Direction, LostFrames } from './recovery-report.js';
-import { ReceiveQueue } from './receive-queue.js';
+import type { ReceiveQueue } from './receive-queue.js';
 import { chooseQueueSize, createRing } from './ring-format.js';
-import { TransmitQueue } from './transmit-queue.js';
+import { createTransmitQueue, type TransmitQueue } from './transmit-queue.js';
 
 /** Each pair has two queues: numbers 2n for reception and 2n + 1 for transmission (VIRTIO 1.3, 5.1.2). */
 export const QUEUES_PER_PAIR = 2;
 const RECEIVE = 0;
 const TRANSMIT = 1;
-
-/** What a receive buffer must hold besides its header, whatever the MTU (5.1.6.3.1: 1526 bytes with header). */
-const LEAST_FRAME_CAPACITY = 1514;
 
 export interface QueuePairOptions {
   readonly features: NegotiatedFeatures;
@@ -27,6 +25,8 @@ export interface QueuePairOptions {
   readonly queueSize: number | undefined;
   /** Wanted number of buffers, or undefined for the default. */
   readonly poolSize: number | undefined;
+  /** Wanted length of the buffers in bytes, or undefined for the default. */
+  readonly bufferSize: number | undefined;
 }
 
 export class QueuePair {
@@ -55,7 +55,7 @@ export class QueuePair {
       chooseQueueSize(transport, features, first + queue, options.queueSize),
     );
     const poolSize = choosePoolSize(sizes, options.poolSize);
-    const frameCapacity = Math.max(mtu + ETHERNET_HEADER_SIZE, LEAST_FRAME_CAPACITY) + VLAN_TAG_SIZE;
+    const frameCapacity = chooseFrameCapacity(features, mtu, options.bufferSize);
     const undo: (() => void)[] = [];
     try {
       const [receiveRing, transmitRing] = sizes.map((size, index) => {
@@ -66,8 +66,8 @@ export class QueuePair {
       const pool = new PacketPool(transport.memory, poolSize, frameCapacity);
       return new QueuePair(
         number,
-        new ReceiveQueue(receiveRing, pool, transport),
-        new TransmitQueue(transmitRing, pool, transport, mtu),
+        createReceiveQueue({ ring: receiveRing, pool, transport }, features, transport.legacy),
+        createTransmitQueue(transmitRing, pool, transport, { features, legacy: transport.legacy, mtu }),
         pool,
       );
     } catch (error) {

@@ -1,18 +1,26 @@
 /**
  * The receive queue: posts buffers to the device, and takes the frames that it put into them (VIRTIO 1.3, 5.1.6.3, 5.1.6.4).
+ *
+ * How frames are put together from buffers differs by what was negotiated: see `receive-single` and `receive-merging`.
  */
-import { OWNER, HEADROOM, type PacketBuffer } from '../memory/packet-buffer.js';
+import type { QueueError } from '../errors.js';
+import { OWNER, type PacketBuffer } from '../memory/packet-buffer.js';
 import type { PacketPool } from '../memory/packet-pool.js';
 import type { Transport } from '../transport/transport.js';
-import { NOTHING_USED, type Virtqueue } from '../virtqueue/virtqueue.js';
-import { ETHERNET_HEADER_SIZE, NET_HEADER_SIZE } from './header.js';
+import type { Virtqueue } from '../virtqueue/virtqueue.js';
 import { Notifier } from './notification.js';
+import type { ReceivePoster } from './receive-poster.js';
 import { QueueCounters, ReceiveDrops } from './statistics.js';
 
-/** The shortest thing that is a frame, as the device counts: with its virtio-net header. */
-const SHORTEST = NET_HEADER_SIZE + ETHERNET_HEADER_SIZE;
+/** What a receive queue works with. */
+export interface ReceiveParts {
+  readonly ring: Virtqueue;
+  readonly pool: PacketPool;
+  readonly transport: Transport;
+  readonly poster: ReceivePoster;
+}
 
-export class ReceiveQueue {
+export abstract class ReceiveQueue {
   readonly ring: Virtqueue;
   readonly counters = new QueueCounters();
   readonly notifier: Notifier;
@@ -25,11 +33,13 @@ export class ReceiveQueue {
   /** Frames that were taken from the ring, but not received by anybody yet: the next ones to be received. */
   private readonly fetched: PacketBuffer[] = [];
   private readonly fetching: PacketBuffer[] = [];
-  private readonly pool: PacketPool;
+  protected readonly pool: PacketPool;
+  private readonly poster: ReceivePoster;
 
-  constructor(ring: Virtqueue, pool: PacketPool, transport: Transport) {
+  protected constructor({ ring, pool, transport, poster }: ReceiveParts) {
     this.ring = ring;
     this.pool = pool;
+    this.poster = poster;
     this.notifier = new Notifier(ring, transport);
   }
 
@@ -41,25 +51,8 @@ export class ReceiveQueue {
    */
   receive(batch: PacketBuffer[], max: number): number {
     if (this.paused) return 0;
-    const { ring } = this;
-    let count = this.fetched.length === 0 ? 0 : this.takeFetched(batch, max);
-    while (count < max) {
-      const token = ring.take();
-      if (token === NOTHING_USED) break;
-      const packet = this.pool.packets[token];
-      const length = ring.usedLength;
-      if (length < SHORTEST) {
-        this.drops.short += 1;
-        this.pool.put(packet);
-        continue;
-      }
-      packet.owner = OWNER.USER;
-      packet.length = length - NET_HEADER_SIZE;
-      this.counters.frames += 1;
-      this.counters.bytes += packet.length;
-      batch[count] = packet;
-      count += 1;
-    }
+    const had = this.fetched.length === 0 ? 0 : this.takeFetched(batch, max);
+    const count = this.collect(batch, had, max);
     this.refill();
     return count;
   }
@@ -77,7 +70,7 @@ export class ReceiveQueue {
 
   /** Why the queue is out of use, once it is. */
   get broken(): Error | undefined {
-    return this.ring.broken ?? this.notifier.failure;
+    return this.ring.broken ?? this.violation ?? this.notifier.failure;
   }
 
   /** Posts free buffers to the device until the ring is full or the pool is empty. */
@@ -99,15 +92,39 @@ export class ReceiveQueue {
     this.notifier.failure = undefined;
     const fetched = this.fetched.splice(0);
     for (const packet of fetched) this.pool.put(packet);
-    let lost = fetched.length;
-    for (let token = this.ring.take(); token !== NOTHING_USED; token = this.ring.take()) {
-      this.pool.put(this.pool.packets[token]);
-      lost += 1;
-    }
+    const lost = fetched.length + this.dropFinished();
+    this.dropUnfinished();
     this.ring.reset((token) => {
       this.pool.put(this.pool.packets[token]);
     });
     return lost;
+  }
+
+  /**
+   * Takes finished frames from the ring into `batch[from]` and on, until there are `max` in it; says how many there are
+   * in it then.
+   */
+  protected abstract collect(batch: PacketBuffer[], from: number, max: number): number;
+
+  /** How the device broke the rules for received frames, if it did. */
+  protected get violation(): QueueError | undefined {
+    return undefined;
+  }
+
+  /** Gives back what was begun and is not complete. */
+  protected dropUnfinished(): void {
+    // Most queues have nothing of that kind.
+  }
+
+  /** Gives back the frames that are finished in the ring; says how many those were. They do not count as received. */
+  private dropFinished(): number {
+    const { frames, bytes } = this.counters;
+    const dropped: PacketBuffer[] = [];
+    const count = this.collect(dropped, 0, Infinity);
+    for (const packet of dropped) this.pool.put(packet);
+    this.counters.frames = frames;
+    this.counters.bytes = bytes;
+    return count;
   }
 
   private takeFetched(batch: PacketBuffer[], max: number): number {
@@ -117,7 +134,7 @@ export class ReceiveQueue {
   }
 
   private post(): number {
-    const { ring, pool } = this;
+    const { ring, pool, poster } = this;
     let posted = 0;
     while (ring.freeDescriptors > 0) {
       const packet = pool.take() ?? (this.reclaim() > 0 ? pool.take() : undefined);
@@ -126,14 +143,11 @@ export class ReceiveQueue {
         pool.wakeWhenAvailable();
         break;
       }
-      const offset = HEADROOM - NET_HEADER_SIZE;
+      if (!poster.post(ring, packet)) {
+        pool.undoTake(packet);
+        break;
+      }
       packet.owner = OWNER.DEVICE;
-      ring.addWritable(
-        packet.index,
-        packet.addressLo + offset,
-        packet.addressHi,
-        packet.bytes.length - offset,
-      );
       posted += 1;
     }
     return posted;

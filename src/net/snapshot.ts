@@ -13,12 +13,12 @@ export function snapshot({ pairs, configInterrupts }: Datapath): NetStatistics {
 /** Reads all counters of a queue pair. */
 export function pairSnapshot({ queues, interrupts }: PairDatapath): QueuePairStatistics {
   const { receive, transmit, pool } = queues;
-  const { short, iteratorFull } = receive.drops;
+  const { short, offload, iteratorFull } = receive.drops;
   return {
     receive: {
       frames: receive.counters.frames,
       bytes: receive.counters.bytes,
-      drops: { short, iteratorFull },
+      drops: { short, offload, iteratorFull },
       refillShortfalls: receive.refillShortfalls,
       notifications: notifications(receive.notifier),
     },

@@ -11,6 +11,7 @@ export class QueueCounters {
 /** Why a received frame was not handed on. */
 export class ReceiveDrops {
   short = 0;
+  offload = 0;
   iteratorFull = 0;
 }
 
@@ -38,6 +39,11 @@ export interface QueuePairStatistics {
     readonly drops: {
       /** Too short to be an Ethernet frame. */
       readonly short: number;
+      /**
+       * The device asked for something that was not negotiated, or that does not fit the frame: a checksum outside of
+       * it, a kind of segmentation that the driver does not expect.
+       */
+      readonly offload: number;
       /** The queue of an iterator was full. */
       readonly iteratorFull: number;
     };

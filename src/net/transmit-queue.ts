@@ -2,14 +2,26 @@
  * The transmit queue: hands frames to the device, and takes the buffers back when it is done with them
  * (VIRTIO 1.3, 5.1.6.2).
  */
-import { UsageError } from '../errors.js';
-import { OWNER, type PacketBuffer } from '../memory/packet-buffer.js';
+import { CHECKSUM, GSO, OWNER, type PacketBuffer } from '../memory/packet-buffer.js';
 import type { PacketPool } from '../memory/packet-pool.js';
 import type { Transport } from '../transport/transport.js';
+import { DescriptorChain } from '../virtqueue/descriptor-chain.js';
 import { NOTHING_USED, type Virtqueue } from '../virtqueue/virtqueue.js';
-import { ETHERNET_HEADER_SIZE, NET_HEADER_SIZE, VLAN_TAG_SIZE, writePlainHeader } from './header.js';
+import { appendReadable } from './buffer-chain.js';
+import type { NegotiatedFeatures } from './features.js';
+import { ETHERNET_HEADER_SIZE, headerSize, plainHeaderWriter, type HeaderWriter } from './header.js';
 import { Notifier } from './notification.js';
 import { QueueCounters } from './statistics.js';
+import { TransmitChecks } from './transmit-checks.js';
+import { TransmitOffloads } from './transmit-offloads.js';
+
+export interface TransmitOptions {
+  readonly features: Pick<NegotiatedFeatures, 'has'>;
+  /** Whether the device is used by the legacy interface. */
+  readonly legacy: boolean;
+  /** In bytes; no frame beyond it is handed to the device (5.1.4.2), unless to be cut into several. */
+  readonly mtu: number;
+}
 
 export class TransmitQueue {
   readonly ring: Virtqueue;
@@ -20,23 +32,42 @@ export class TransmitQueue {
   private readonly pool: PacketPool;
   /** While the device is reset, or this queue of it: nothing is taken from the ring or put into it. */
   paused = false;
-  /** Longest frame in bytes without a VLAN tag. */
-  private readonly longest: number;
+  private readonly checks: TransmitChecks;
+  private readonly offloads: TransmitOffloads;
+  private readonly headerSize: number;
+  private readonly writePlainHeader: HeaderWriter;
+  private readonly chain: DescriptorChain;
+  /** What a legacy device without VIRTIO_F_ANY_LAYOUT asks for: a descriptor for the header alone (5.1.6.6). */
+  private readonly headerApart: boolean;
 
-  /** @param mtu - in bytes; no frame beyond it is handed to the device (5.1.4.2) */
-  constructor(ring: Virtqueue, pool: PacketPool, transport: Transport, mtu: number) {
+  constructor(ring: Virtqueue, pool: PacketPool, transport: Transport, options: TransmitOptions) {
+    const { features, legacy, mtu } = options;
+    const longest = mtu + ETHERNET_HEADER_SIZE;
+    const size = headerSize(features, legacy);
     this.ring = ring;
     this.pool = pool;
     this.notifier = new Notifier(ring, transport);
-    this.longest = mtu + ETHERNET_HEADER_SIZE;
+    this.headerSize = size;
+    this.headerApart = needsHeaderApart(options);
+    this.writePlainHeader = plainHeaderWriter(size);
+    this.offloads = new TransmitOffloads(features, size, longest);
+    const descriptors = ring.size - (this.headerApart ? 1 : 0);
+    this.checks = new TransmitChecks({
+      pool,
+      offloads: this.offloads,
+      headerSize: size,
+      longest,
+      descriptors,
+    });
+    this.chain = new DescriptorChain(ring.size);
   }
 
   /**
    * Hands the first `count` packets of the batch to the device, as far as the ring has room.
    *
    * @returns how many it took (0 too where the queue is broken, see {@link broken}, or {@link paused}); those belong to the driver now, the others stay with the caller
-   * @throws UsageError FRAME_TOO_SHORT, FRAME_TOO_LONG, PACKET_NOT_OWNED, if the first packet can not be sent;
-   *   a later one that can not be sent ends the burst before it
+   * @throws UsageError FRAME_TOO_SHORT, FRAME_TOO_LONG, PACKET_NOT_OWNED, PACKET_CHAIN_INVALID, OFFLOAD_NOT_NEGOTIATED,
+   *   OFFLOAD_INVALID, if the first packet can not be sent; a later one that can not be sent ends the burst before it
    */
   transmit(batch: readonly PacketBuffer[], count: number): number {
     this.reclaim();
@@ -44,8 +75,8 @@ export class TransmitQueue {
     let taken = 0;
     while (taken < count) {
       const packet = batch[taken];
-      if (!this.isSendable(packet)) {
-        if (taken === 0) throw this.refusal(packet);
+      if (!this.admits(packet)) {
+        if (taken === 0) this.checkPacket(packet);
         break;
       }
       if (!this.add(packet)) {
@@ -63,7 +94,7 @@ export class TransmitQueue {
     return this.ring.broken ?? this.notifier.failure;
   }
 
-  /** Takes finished buffers back to the pool; says how many. */
+  /** Takes finished buffers back to the pool; says how many frames those were. */
   reclaim(): number {
     if (this.paused) return 0;
     const { ring, pool } = this;
@@ -82,22 +113,18 @@ export class TransmitQueue {
    * @throws UsageError FRAME_TOO_SHORT, FRAME_TOO_LONG, OPTION_INVALID if it is no Uint8Array
    */
   checkFrame(frame: Uint8Array): void {
-    // By its tag, which is that of a Buffer and of an array from another realm too.
-    if (Object.prototype.toString.call(frame) !== '[object Uint8Array]') {
-      throw new UsageError('OPTION_INVALID', 'What is to be sent is no Uint8Array', {
-        remedy: 'Give the bytes as a Uint8Array or Buffer, or a packet of this device.',
-      });
-    }
-    if (!this.hasSendableLength(frame, 0, frame.length)) throw this.lengthRefusal(frame.length);
+    const refusal = this.checks.refusalOfFrame(frame);
+    if (refusal !== undefined) throw refusal;
   }
 
   /**
    * Checks whether a packet could be sent.
    *
-   * @throws UsageError FRAME_TOO_SHORT, FRAME_TOO_LONG, PACKET_NOT_OWNED
+   * @throws UsageError as {@link transmit}
    */
   checkPacket(packet: PacketBuffer): void {
-    if (!this.isSendable(packet)) throw this.refusal(packet);
+    const refusal = this.checks.refusalOf(packet);
+    if (refusal !== undefined) throw refusal;
   }
 
   /** Takes all buffers back from a device that was reset; says how many it had not finished. */
@@ -114,20 +141,44 @@ export class TransmitQueue {
     return lost;
   }
 
-  private add(packet: PacketBuffer): boolean {
+  /** Adds a packet of one buffer that asks nothing of the device. */
+  protected addPlain(packet: PacketBuffer): boolean {
     const { start, length } = packet;
-    const offset = start - NET_HEADER_SIZE;
-    const { ring } = this;
+    const { ring, headerSize } = this;
     if (ring.freeDescriptors === 0) return false;
-    writePlainHeader(packet.bytes, start);
+    this.writePlainHeader(packet.bytes, start);
     packet.owner = OWNER.DEVICE;
     this.counters.bytes += length;
-    return ring.addReadable(
-      packet.index,
-      packet.addressLo + offset,
-      packet.addressHi,
-      length + NET_HEADER_SIZE,
-    );
+    const lo = packet.addressLo + start - headerSize;
+    return ring.addReadable(packet.index, lo, packet.addressHi, length + headerSize);
+  }
+
+  /** Adds any packet, as a chain of descriptors. */
+  protected addChain(head: PacketBuffer): boolean {
+    const { headerSize } = this;
+    const total = head.totalLength;
+    const chain = this.chain.clear();
+    const apart = this.headerApart ? headerSize : 0;
+    appendReadable(chain, head, head.start - headerSize, apart);
+    appendReadable(chain, head, head.start - headerSize + apart, head.length + headerSize - apart);
+    for (let segment = head.following; segment !== undefined; segment = segment.following) {
+      appendReadable(chain, segment, segment.start, segment.length);
+    }
+    this.offloads.write(head, total);
+    if (!this.ring.addChain(head.index, chain)) return false;
+    for (let segment: PacketBuffer | undefined = head; segment !== undefined; segment = segment.following) {
+      segment.owner = OWNER.DEVICE;
+    }
+    this.counters.bytes += total;
+    return true;
+  }
+
+  private admits(packet: PacketBuffer): boolean {
+    return isPlain(packet) ? this.checks.admitsPlain(packet) : this.checks.refusalOf(packet) === undefined;
+  }
+
+  private add(packet: PacketBuffer): boolean {
+    return isPlain(packet) ? this.addPlain(packet) : this.addChain(packet);
   }
 
   private commit(taken: number): void {
@@ -135,53 +186,31 @@ export class TransmitQueue {
     this.ring.publish();
     this.notifier.notifyIfNeeded();
   }
+}
 
-  private isSendable(packet: PacketBuffer): boolean {
-    return (
-      packet.owner === OWNER.USER &&
-      packet.references === 1 &&
-      this.pool.packets[packet.index] === packet &&
-      packet.start >= NET_HEADER_SIZE &&
-      Number.isInteger(packet.start) &&
-      packet.start + packet.length <= packet.bytes.length &&
-      this.hasSendableLength(packet.bytes, packet.start, packet.length)
-    );
-  }
-
-  private hasSendableLength(bytes: Uint8Array, start: number, length: number): boolean {
-    if (!Number.isInteger(length)) return false;
-    if (length <= this.longest) return length >= ETHERNET_HEADER_SIZE;
-    return length <= this.longest + VLAN_TAG_SIZE && isVlanTagged(bytes, start);
-  }
-
-  private refusal(packet: PacketBuffer): UsageError {
-    if (packet.owner !== OWNER.USER || packet.references !== 1) {
-      const why = packet.owner === OWNER.USER ? 'it is retained elsewhere' : 'it was released or transmitted';
-      return new UsageError('PACKET_NOT_OWNED', `Packet ${packet.index} can not be transmitted: ${why}`);
-    }
-    if (this.pool.packets[packet.index] !== packet) {
-      return new UsageError('PACKET_NOT_OWNED', `Packet ${packet.index} belongs to another device`, {
-        remedy: 'Copy the frame into a packet of this device: device.allocate().setFrame(packet.frame).',
-      });
-    }
-    if (packet.start < NET_HEADER_SIZE || !Number.isInteger(packet.start)) {
-      return new UsageError('FRAME_TOO_LONG', `Packet ${packet.index} starts at ${packet.start}`, {
-        remedy: `Leave ${NET_HEADER_SIZE} bytes in front of the frame for the virtio-net header, and give a whole number.`,
-      });
-    }
-    return this.lengthRefusal(packet.length);
-  }
-
-  private lengthRefusal(length: number): UsageError {
-    const range = `${ETHERNET_HEADER_SIZE} to ${this.longest} bytes`;
-    const remedy = `A frame has ${range} on this device, ${VLAN_TAG_SIZE} more with a VLAN tag.`;
-    const code = length < ETHERNET_HEADER_SIZE ? 'FRAME_TOO_SHORT' : 'FRAME_TOO_LONG';
-    return new UsageError(code, `A frame of ${length} bytes can not be sent`, { remedy });
+/** Where a plain packet may take several descriptors too. */
+class ChainingTransmitQueue extends TransmitQueue {
+  protected override addPlain(packet: PacketBuffer): boolean {
+    return this.addChain(packet);
   }
 }
 
-/** Whether the frame carries an IEEE 802.1Q or 802.1ad tag. */
-function isVlanTagged(bytes: Uint8Array, start: number): boolean {
-  const type = (bytes[start + 12] << 8) | bytes[start + 13];
-  return type === 0x8100 || type === 0x88a8;
+/** The transmit queue for what was negotiated, and for how the buffers lie in memory. */
+export function createTransmitQueue(
+  ring: Virtqueue,
+  pool: PacketPool,
+  transport: Transport,
+  options: TransmitOptions,
+): TransmitQueue {
+  const inOnePiece = pool.descriptorsPerBuffer === 1 && !needsHeaderApart(options);
+  const kind = inOnePiece ? TransmitQueue : ChainingTransmitQueue;
+  return new kind(ring, pool, transport, options);
+}
+
+function needsHeaderApart({ features, legacy }: TransmitOptions): boolean {
+  return legacy && !features.has('VIRTIO_F_ANY_LAYOUT');
+}
+
+function isPlain(packet: PacketBuffer): boolean {
+  return packet.following === undefined && packet.checksum !== CHECKSUM.NEEDED && packet.gso === GSO.NONE;
 }

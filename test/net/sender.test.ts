@@ -59,7 +59,11 @@ async function sendSix(
 ): Promise<{ wanted: number[]; added: number[]; settled: string[] }> {
   const pool = new PacketPool(new PlainMemory(), 6, 1514);
   const ring = new ScriptedRing();
-  const queue = new TransmitQueue(ring as unknown as Virtqueue, pool, {} as Transport, 1500);
+  const queue = new TransmitQueue(ring as unknown as Virtqueue, pool, {} as Transport, {
+    features: { has: () => false },
+    legacy: false,
+    mtu: 1500,
+  });
   const sender = new Sender(queue, pool, { onWait: () => undefined });
   const packets: PacketBuffer[] = [];
   for (let packet = pool.take(); packet !== undefined; packet = pool.take())

@@ -3,8 +3,9 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { PacketBuffer } from '../../src/memory/packet-buffer.js';
 import { PacketPool } from '../../src/memory/packet-pool.js';
+import { createReceiveQueue } from '../../src/net/create-receive-queue.js';
 import { NET_HEADER_SIZE } from '../../src/net/header.js';
-import { ReceiveQueue } from '../../src/net/receive-queue.js';
+import type { ReceiveQueue } from '../../src/net/receive-queue.js';
 import { SplitVirtqueue } from '../../src/virtqueue/split-virtqueue.js';
 import { PlainMemory } from '../support/plain-memory.js';
 import { SplitDevice } from '../virtqueue/split-device.js';
@@ -21,7 +22,8 @@ function rig(buffers: number): Rig {
   const ring = new SplitVirtqueue(memory, { index: 0, size: buffers, eventIndex: true });
   const device = new SplitDevice(memory, ring.layout, true);
   const transport = overriding(createSimulatedDevice().transport, { notify: () => undefined });
-  const queue = new ReceiveQueue(ring, new PacketPool(memory, buffers + 1, 1518), transport);
+  const pool = new PacketPool(memory, buffers + 1, 1518);
+  const queue = createReceiveQueue({ ring, pool, transport }, { has: () => false }, false);
   queue.fill();
   return {
     queue,

@@ -1,0 +1,26 @@
+import type { NegotiatedFeatures } from './features.js';
+import { headerSize } from './header.js';
+import { createHeaderReader } from './receive-header.js';
+import { MergingReceiveQueue } from './receive-merging.js';
+import { createPoster } from './receive-poster.js';
+import type { ReceiveParts, ReceiveQueue } from './receive-queue.js';
+import { OffloadReceiveQueue, PlainReceiveQueue } from './receive-single.js';
+
+/** The receive queue for what was negotiated, so that none of it has to be looked at for each frame. */
+export function createReceiveQueue(
+  parts: Omit<ReceiveParts, 'poster'>,
+  features: Pick<NegotiatedFeatures, 'has'>,
+  legacy: boolean,
+): ReceiveQueue {
+  const size = headerSize(features, legacy);
+  const merging = features.has('VIRTIO_NET_F_MRG_RXBUF');
+  const poster = createPoster({
+    headerSize: size,
+    descriptors: parts.pool.descriptorsPerBuffer,
+    headerApart: legacy && !merging && !features.has('VIRTIO_F_ANY_LAYOUT'),
+  });
+  const all = { ...parts, poster };
+  const reader = createHeaderReader(features, legacy);
+  if (merging) return new MergingReceiveQueue(all, size, reader);
+  return reader === undefined ? new PlainReceiveQueue(all, size) : new OffloadReceiveQueue(all, size, reader);
+}
