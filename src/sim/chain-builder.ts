@@ -15,6 +15,8 @@ export interface ChainContext {
   readonly size: number;
   /** Whether VIRTIO_F_RING_INDIRECT_DESC was negotiated. */
   readonly indirect: boolean;
+  /** Whether VIRTIO_F_IN_ORDER was negotiated. */
+  readonly inOrder: boolean;
 }
 
 /** What a chain is known by once it is complete. */

@@ -26,6 +26,7 @@ export interface CoreOptions {
   readonly queueCount: number;
   readonly queueSize: number;
   readonly isolation: boolean;
+  readonly usedBatches: boolean;
   readonly logger: Logger;
 }
 
@@ -110,7 +111,7 @@ export class DeviceCore {
     });
   }
 
-  notify(index: number): void {
+  notify(index: number, data?: number): void {
     const { counters } = this.parts;
     counters.notifications++;
     this.guard(() => {
@@ -120,7 +121,7 @@ export class DeviceCore {
       const queue = this.#queues[index];
       if (queue === undefined) throw new DriverViolation(`queue ${index} was notified but is not enabled`);
       this.#within(index, () => {
-        if (!queue.acceptNotification()) counters.notificationsUnneeded++;
+        if (!queue.acceptNotification(data)) counters.notificationsUnneeded++;
         this.#function?.notified(index);
       });
     });
@@ -229,7 +230,7 @@ export class DeviceCore {
     const { maxQueueSize, parts } = this;
     if (layout.size > maxQueueSize)
       throw new DriverViolation(`a size of ${layout.size} is more than the ${maxQueueSize} allowed`);
-    const queue = openQueue(parts.memory, layout, this.#driverFeatures, this.options.isolation);
+    const queue = openQueue(parts.memory, layout, this.#driverFeatures, this.options);
     this.#queues[index] = queue;
     this.#function?.queueEnabled(index, queue, this.#driverFeatures);
     this.parts.interrupts.mapQueue(index);

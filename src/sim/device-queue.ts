@@ -8,8 +8,16 @@ export interface QueueOptions {
   readonly eventIdx: boolean;
   /** Whether VIRTIO_F_RING_INDIRECT_DESC was negotiated. */
   readonly indirect: boolean;
+  /** Whether VIRTIO_F_IN_ORDER was negotiated. */
+  readonly inOrder: boolean;
+  /** Whether VIRTIO_F_NOTIFICATION_DATA was negotiated. */
+  readonly notificationData: boolean;
   /** Whether to check that the driver leaves alone what the device owns. */
   readonly isolation: boolean;
+  /** Whether the queue is one of a legacy device, which fixes where its parts lie. */
+  readonly legacy: boolean;
+  /** Whether several buffers that were used wholly are returned by one entry, which VIRTIO_F_IN_ORDER allows. */
+  readonly batches: boolean;
 }
 
 /** What became of the interrupt for the buffers that were returned. */
@@ -25,7 +33,10 @@ export type InterruptWish =
 export interface DeviceQueue {
   /** Takes the next buffer that the driver made available. */
   take(): Chain | undefined;
-  /** Writes the bytes into the buffer's device-writable part and puts it among the used ones. */
+  /**
+   * Writes the bytes into the buffer's device-writable part and puts it among the used ones. With VIRTIO_F_IN_ORDER
+   * buffers must be completed in the order in which they were taken.
+   */
   complete(chain: Chain, bytes: Uint8Array): void;
   /** Shows the driver all that was completed since the last time. */
   publish(): InterruptWish;
@@ -33,8 +44,12 @@ export interface DeviceQueue {
   armNotifications(): boolean;
   /** Asks the driver not to notify. */
   disarmNotifications(): void;
-  /** The driver has notified: says whether it had been asked to. */
-  acceptNotification(): boolean;
+  /**
+   * The driver has notified: says whether it had been asked to.
+   *
+   * @param data - what the notification carried besides the number of the queue; undefined for nothing
+   */
+  acceptNotification(data: number | undefined): boolean;
   /** Whether any part of the queue, or of a buffer that the device owns, lies in that region. */
   uses(region: SimulatedRegion): boolean;
   /** Checks, at a reset, that the driver left alone what the device owns. */

@@ -53,6 +53,11 @@ export interface SimulatedDeviceOptions {
   readonly behindIommu?: boolean;
   /** Whether to check that the driver leaves alone what the device owns: descriptors, buffers, its area. */
   readonly isolation?: boolean;
+  /**
+   * Whether the device returns buffers by the batch, all by the entry of the last one, where VIRTIO_F_IN_ORDER was
+   * negotiated, which allows that; true if it is left out. Otherwise each buffer has an entry of its own.
+   */
+  readonly usedBatches?: boolean;
   /** Told of every rule that the driver breaks. */
   readonly logger?: Logger;
 }
@@ -190,6 +195,7 @@ function createCore(options: SimulatedDeviceOptions, offered: bigint, config: Co
     queueCount: QUEUE_COUNT,
     queueSize: checkedQueueSize(options.queueSize ?? 256, offered),
     isolation: options.isolation ?? false,
+    usedBatches: options.usedBatches ?? true,
     logger: options.logger ?? SILENT,
   };
   const vectors = checkedNumber('vectors', options.vectors ?? QUEUE_COUNT + 1, 0, 2048);

@@ -1,16 +1,20 @@
 /** The buffers that the device has taken and not given back. */
 import { scatter, type Chain, type Segment } from './chain.js';
+import type { QueueOptions } from './device-queue.js';
 import { Isolation } from './isolation.js';
 import type { SimulatedRegion } from './memory.js';
 
 export class OwnedBuffers {
   readonly #isolation: boolean;
+  readonly #inOrder: boolean;
+  /** The oldest first. */
   readonly #buffers = new Map<Chain, Isolation | undefined>();
   /** What must not be made available again meanwhile: descriptors on a split ring, buffer ids on a packed one. */
   readonly #names = new Set<number>();
 
-  constructor(isolation: boolean) {
+  constructor({ isolation, inOrder }: Pick<QueueOptions, 'isolation' | 'inOrder'>) {
     this.#isolation = isolation;
+    this.#inOrder = inOrder;
   }
 
   owns(name: number): boolean {
@@ -28,6 +32,11 @@ export class OwnedBuffers {
    * @throws DriverViolation if the driver altered the buffer meanwhile, or freed it
    */
   giveBack(chain: Chain, names: readonly number[], bytes: Uint8Array): void {
+    if (this.#inOrder && this.#buffers.keys().next().value !== chain) {
+      throw new Error(
+        `${chain.name} is not the oldest: a device that promised order must return that one first`,
+      );
+    }
     this.#buffers.get(chain)?.verify();
     scatter(chain.writableSegments, bytes);
     this.#buffers.delete(chain);

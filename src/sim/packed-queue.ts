@@ -11,6 +11,7 @@ import { DESCRIPTOR_LENGTH, FLAG_WRITE, descriptorAt } from './descriptor.js';
 import type { DeviceQueue, InterruptWish, QueueOptions } from './device-queue.js';
 import { Snapshot } from './isolation.js';
 import type { SimulatedMemory, SimulatedRegion } from './memory.js';
+import { checkNotificationData } from './notification-data.js';
 import { OwnedBuffers } from './owned-buffers.js';
 import { readPackedChain } from './packed-chain.js';
 import {
@@ -23,6 +24,7 @@ import {
   type EventRules,
 } from './packed-events.js';
 import { QueueAreas, type AreaShapes } from './queue-areas.js';
+import { UsedBatches, type UsedBatch } from './used-batch.js';
 import { DriverViolation } from './violation.js';
 
 /** Words of a descriptor: the length among the 32-bit ones, buffer id and flags among the 16-bit ones. */
@@ -32,10 +34,12 @@ const FLAGS = 7;
 
 const FLAG_AVAIL = 1 << 7;
 const FLAG_USED = 1 << 15;
+/** Of the data of a notification: next_wrap. */
+const WRAP_BIT = 1 << 15;
 
 export class PackedQueue implements DeviceQueue {
   readonly #size: number;
-  readonly #isolation: boolean;
+  readonly #options: QueueOptions;
   readonly #rules: EventRules;
   readonly #areas: QueueAreas;
   readonly #chains: ChainContext;
@@ -44,6 +48,7 @@ export class PackedQueue implements DeviceQueue {
   readonly #driverEvents: Uint32Array;
   readonly #deviceEvents: Uint32Array;
   readonly #owned: OwnedBuffers;
+  readonly #batches: UsedBatches;
   /** With isolation: the descriptors of the ring that the device owns. */
   readonly #snapshots = new Map<number, Snapshot>();
   /** The place of the next descriptor to take. */
@@ -62,11 +67,13 @@ export class PackedQueue implements DeviceQueue {
     const areas = new QueueAreas(memory, layout, shapesFor(size), options.isolation);
     const { descriptors: ring, driver, device } = areas;
     this.#size = size;
-    this.#isolation = options.isolation;
+    this.#options = options;
     this.#rules = { size, eventIdx: options.eventIdx };
     this.#areas = areas;
-    this.#chains = { memory, table: ring, size, indirect: options.indirect };
-    this.#owned = new OwnedBuffers(options.isolation);
+    const { indirect, inOrder } = options;
+    this.#chains = { memory, table: ring, size, indirect, inOrder };
+    this.#owned = new OwnedBuffers(options);
+    this.#batches = new UsedBatches(inOrder && options.batches);
     this.#words16 = new Uint16Array(ring.region.buffer, ring.bytes.byteOffset, 8 * size);
     this.#words32 = new Uint32Array(ring.region.buffer, ring.bytes.byteOffset, 4 * size);
     this.#driverEvents = new Uint32Array(driver.region.buffer, driver.bytes.byteOffset, 1);
@@ -94,15 +101,9 @@ export class PackedQueue implements DeviceQueue {
   complete(chain: Chain, bytes: Uint8Array): void {
     this.#areas.check();
     this.#owned.giveBack(chain, [chain.id], bytes);
-    const index = this.#nextUsed % this.#size;
     const next = this.#nextUsed + chain.entries.length;
     for (let place = this.#nextUsed; place < next; place++) this.#disown(place % this.#size);
-    this.#words32[4 * index + LENGTH] = bytes.length;
-    this.#words16[8 * index + ID] = chain.id;
-    const flags = this.#usedFlags(this.#nextUsed) | (bytes.length > 0 ? FLAG_WRITE : 0);
-    // All that was completed becomes visible with the first one (2.8.9), which publish() shows.
-    if (this.#nextUsed === this.#published) this.#heldFlags = flags;
-    else Atomics.store(this.#words16, 8 * index + FLAGS, flags);
+    this.#write(this.#batches.add(chain, this.#nextUsed, bytes.length));
     this.#nextUsed = next;
   }
 
@@ -110,6 +111,7 @@ export class PackedQueue implements DeviceQueue {
     const from = this.#published;
     if (from === this.#nextUsed) return 'nothing';
     this.#areas.check();
+    this.#write(this.#batches.end());
     this.#published = this.#nextUsed;
     Atomics.store(this.#words16, 8 * (from % this.#size) + FLAGS, this.#heldFlags);
     return isWished(this.#readDriverEvents(), from, this.#nextUsed, this.#size) ? 'wanted' : 'suppressed';
@@ -124,8 +126,9 @@ export class PackedQueue implements DeviceQueue {
     this.#ask('never');
   }
 
-  acceptNotification(): boolean {
+  acceptNotification(data: number | undefined): boolean {
     this.#areas.check();
+    checkNotificationData(this.#options.notificationData, data, () => this.#endOfAvailable());
     if (typeof this.#asked === 'string') return this.#asked === 'always';
     return this.#asked < this.#nextAvailable || this.#isAvailable(this.#asked);
   }
@@ -140,10 +143,31 @@ export class PackedQueue implements DeviceQueue {
     for (const snapshot of this.#snapshots.values()) snapshot.verify();
   }
 
+  /** Writes the used descriptor of a batch. */
+  #write(batch: UsedBatch | undefined): void {
+    if (batch === undefined) return;
+    const { start, id, length } = batch;
+    const index = start % this.#size;
+    this.#words32[4 * index + LENGTH] = length;
+    this.#words16[8 * index + ID] = id;
+    const flags = this.#usedFlags(start) | (length > 0 ? FLAG_WRITE : 0);
+    // All that was completed becomes visible with the first one (2.8.9), which publish() shows.
+    if (start === this.#published) this.#heldFlags = flags;
+    else Atomics.store(this.#words16, 8 * index + FLAGS, flags);
+  }
+
+  /** The first descriptor that the driver has not made available: its offset, and its wrap counter above. */
+  #endOfAvailable(): number {
+    const most = this.#nextUsed + this.#size;
+    let place = this.#nextAvailable;
+    while (place < most && this.#isAvailable(place)) place++;
+    return (place % this.#size) | (wrapAt(place, this.#size) ? WRAP_BIT : 0);
+  }
+
   #own(chain: Chain): void {
     this.#owned.add(chain, [chain.id]);
     this.#nextAvailable += chain.entries.length;
-    if (!this.#isolation) return;
+    if (!this.#options.isolation) return;
     for (const index of chain.entries) {
       const { segment } = descriptorAt(this.#areas.descriptors, index);
       this.#snapshots.set(index, new Snapshot('a descriptor', segment));

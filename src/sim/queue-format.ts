@@ -10,6 +10,16 @@ import { DriverViolation } from './violation.js';
 /** Number of entries that a queue of either format has at most. */
 const LARGEST = 32_768;
 
+/** What the features do not say about a queue. */
+export interface QueueTraits {
+  /** Whether to check that the driver leaves alone what the device owns. */
+  readonly isolation: boolean;
+  /** Whether the device is a legacy one; false if it is left out. */
+  readonly legacy?: boolean;
+  /** Whether buffers are returned by the batch where VIRTIO_F_IN_ORDER allows it; true if it is left out. */
+  readonly usedBatches?: boolean;
+}
+
 /**
  * Makes the device's side of a queue, in the format that the features stand for.
  *
@@ -19,14 +29,18 @@ export function openQueue(
   memory: SimulatedMemory,
   layout: QueueLayout,
   features: bigint,
-  isolation: boolean,
+  traits: QueueTraits,
 ): DeviceQueue {
   const problem = queueSizeProblem(layout.size, features);
   if (problem !== undefined) throw new DriverViolation(`a size of ${layout.size} ${problem}`);
   const options = {
     eventIdx: hasFeature(features, 'VIRTIO_F_RING_EVENT_IDX'),
     indirect: hasFeature(features, 'VIRTIO_F_RING_INDIRECT_DESC'),
-    isolation,
+    inOrder: hasFeature(features, 'VIRTIO_F_IN_ORDER'),
+    notificationData: hasFeature(features, 'VIRTIO_F_NOTIFICATION_DATA'),
+    isolation: traits.isolation,
+    legacy: traits.legacy ?? false,
+    batches: traits.usedBatches ?? true,
   };
   return isPacked(features)
     ? new PackedQueue(memory, layout, options)

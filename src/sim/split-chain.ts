@@ -52,7 +52,9 @@ class ChainReader {
       return 0;
     }
     this.#add(this.#nameOf(index), descriptor, flags);
-    return (flags & FLAG_NEXT) === 0 ? undefined : next;
+    if ((flags & FLAG_NEXT) === 0) return undefined;
+    this.#checkOrder(index, next);
+    return next;
   }
 
   #descriptorAt(index: number): Descriptor {
@@ -75,6 +77,16 @@ class ChainReader {
     this.#builder.checkIndirect(name);
     if (this.#inIndirectTable) throw new DriverViolation(`${name} is indirect within an indirect table`);
     this.#table = this.#builder.indirectTable(name, descriptor, flags);
+  }
+
+  /** With VIRTIO_F_IN_ORDER both the table of the ring and indirect ones are used in their order (2.7.5, 2.7.5.3.1). */
+  #checkOrder(index: number, next: number): void {
+    const { inOrder, size } = this.#context;
+    const expected = this.#inIndirectTable ? index + 1 : (index + 1) % size;
+    if (!inOrder || next === expected) return;
+    throw new DriverViolation(
+      `${this.#nameOf(index)} goes on with ${next}, but with VIRTIO_F_IN_ORDER must with ${expected}`,
+    );
   }
 
   #nameOf(index: number): string {

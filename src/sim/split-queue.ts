@@ -5,9 +5,12 @@ import type { Chain } from './chain.js';
 import { DESCRIPTOR_LENGTH } from './descriptor.js';
 import type { DeviceQueue, InterruptWish, QueueOptions } from './device-queue.js';
 import type { SimulatedMemory, SimulatedRegion } from './memory.js';
+import { checkLegacyPlaces } from './legacy-areas.js';
+import { checkNotificationData } from './notification-data.js';
 import { OwnedBuffers } from './owned-buffers.js';
 import { QueueAreas, type AreaShapes } from './queue-areas.js';
 import { readSplitChain } from './split-chain.js';
+import { UsedBatches, type UsedBatch } from './used-batch.js';
 import { DriverViolation } from './violation.js';
 
 const FLAGS = 0;
@@ -18,7 +21,7 @@ const AVAIL_NO_INTERRUPT = 1;
 const USED_NO_NOTIFY = 1;
 
 export class SplitQueue implements DeviceQueue {
-  readonly #eventIdx: boolean;
+  readonly #options: QueueOptions;
   readonly #size: number;
   readonly #areas: QueueAreas;
   readonly #chains: ChainContext;
@@ -26,6 +29,9 @@ export class SplitQueue implements DeviceQueue {
   readonly #used: Uint16Array;
   readonly #usedElements: Uint32Array;
   readonly #owned: OwnedBuffers;
+  readonly #batches: UsedBatches;
+  /** In order: the descriptor that the driver must use next. */
+  #nextDescriptor = 0;
   #lastAvailable = 0;
   #availableAtNotification = 0;
   #usedIndex = 0;
@@ -34,13 +40,16 @@ export class SplitQueue implements DeviceQueue {
   /** @throws DriverViolation where the layout is not one that the specification allows */
   constructor(memory: SimulatedMemory, layout: QueueLayout, options: QueueOptions) {
     const { size } = layout;
+    if (options.legacy) checkLegacyPlaces(memory, layout);
     const areas = new QueueAreas(memory, layout, shapesFor(size), options.isolation);
     const { driver, device } = areas;
-    this.#eventIdx = options.eventIdx;
+    this.#options = options;
     this.#size = size;
     this.#areas = areas;
-    this.#chains = { memory, table: areas.descriptors, size, indirect: options.indirect };
-    this.#owned = new OwnedBuffers(options.isolation);
+    const { indirect, inOrder } = options;
+    this.#chains = { memory, table: areas.descriptors, size, indirect, inOrder };
+    this.#owned = new OwnedBuffers(options);
+    this.#batches = new UsedBatches(inOrder && options.batches);
     this.#available = new Uint16Array(driver.region.buffer, driver.bytes.byteOffset, driver.length / 2);
     this.#used = new Uint16Array(device.region.buffer, device.bytes.byteOffset, device.length / 2);
     this.#usedElements = new Uint32Array(device.region.buffer, device.bytes.byteOffset, 1 + 2 * size);
@@ -61,9 +70,7 @@ export class SplitQueue implements DeviceQueue {
   complete(chain: Chain, bytes: Uint8Array): void {
     this.#areas.check();
     this.#owned.giveBack(chain, chain.entries, bytes);
-    const element = 1 + 2 * (this.#usedIndex & (this.#size - 1));
-    this.#usedElements[element] = chain.id;
-    this.#usedElements[element + 1] = bytes.length;
+    this.#write(this.#batches.add(chain, this.#usedIndex, bytes.length));
     this.#usedIndex = (this.#usedIndex + 1) & 0xffff;
     this.#areas.remember();
   }
@@ -72,6 +79,7 @@ export class SplitQueue implements DeviceQueue {
     const before = this.#publishedIndex;
     if (before === this.#usedIndex) return 'nothing';
     this.#areas.check();
+    this.#write(this.#batches.end());
     this.#publishedIndex = this.#usedIndex;
     Atomics.store(this.#used, IDX, this.#usedIndex);
     this.#areas.remember();
@@ -80,7 +88,7 @@ export class SplitQueue implements DeviceQueue {
 
   armNotifications(): boolean {
     this.#areas.check();
-    if (this.#eventIdx) Atomics.store(this.#used, this.#availEvent, this.#lastAvailable);
+    if (this.#options.eventIdx) Atomics.store(this.#used, this.#availEvent, this.#lastAvailable);
     else Atomics.store(this.#used, FLAGS, 0);
     this.#areas.remember();
     return this.#countAvailable() > 0;
@@ -89,16 +97,17 @@ export class SplitQueue implements DeviceQueue {
   disarmNotifications(): void {
     this.#areas.check();
     // With the event index there is nothing to write: the index that was asked for lies behind.
-    if (!this.#eventIdx) Atomics.store(this.#used, FLAGS, USED_NO_NOTIFY);
+    if (!this.#options.eventIdx) Atomics.store(this.#used, FLAGS, USED_NO_NOTIFY);
     this.#areas.remember();
   }
 
-  acceptNotification(): boolean {
+  acceptNotification(data: number | undefined): boolean {
     this.#areas.check();
     const before = this.#availableAtNotification;
     const now = Atomics.load(this.#available, IDX);
+    checkNotificationData(this.#options.notificationData, data, () => now);
     this.#availableAtNotification = now;
-    if (this.#eventIdx) return passes(this.#used[this.#availEvent], before, now);
+    if (this.#options.eventIdx) return passes(this.#used[this.#availEvent], before, now);
     return this.#used[FLAGS] === 0;
   }
 
@@ -134,6 +143,13 @@ export class SplitQueue implements DeviceQueue {
     return count;
   }
 
+  #write(batch: UsedBatch | undefined): void {
+    if (batch === undefined) return;
+    const element = 1 + 2 * (batch.start & (this.#size - 1));
+    this.#usedElements[element] = batch.id;
+    this.#usedElements[element + 1] = batch.length;
+  }
+
   #readChain(head: number): Chain {
     if (head >= this.#size) {
       const limit = `the queue has ${this.#size} entries`;
@@ -141,20 +157,36 @@ export class SplitQueue implements DeviceQueue {
     }
     const chain = readSplitChain(this.#chains, head);
     const again = chain.entries.find((entry) => this.#owned.owns(entry));
-    if (again === undefined) return chain;
-    throw new DriverViolation(`descriptor ${again} was made available while the device still owns it`);
+    if (again !== undefined) {
+      throw new DriverViolation(`descriptor ${again} was made available while the device still owns it`);
+    }
+    if (this.#options.inOrder) this.#followRing(chain.entries);
+    return chain;
+  }
+
+  /** With VIRTIO_F_IN_ORDER the driver uses descriptors in the order of the table (VIRTIO 1.3, 2.7.5). */
+  #followRing(entries: readonly number[]): void {
+    for (const entry of entries) {
+      const expected = this.#nextDescriptor;
+      if (entry !== expected) {
+        throw new DriverViolation(
+          `descriptor ${entry} was made available where descriptor ${expected} comes next in order`,
+        );
+      }
+      this.#nextDescriptor = (expected + 1) % this.#size;
+    }
   }
 
   /** VIRTIO 1.3, 2.7.7: by an index of the used ring, or by a flag. */
   #wantsInterrupt(before: number): boolean {
     this.#checkFlags();
-    if (!this.#eventIdx) return (Atomics.load(this.#available, FLAGS) & AVAIL_NO_INTERRUPT) === 0;
+    if (!this.#options.eventIdx) return (Atomics.load(this.#available, FLAGS) & AVAIL_NO_INTERRUPT) === 0;
     return passes(Atomics.load(this.#available, this.#usedEvent), before, this.#usedIndex);
   }
 
   #checkFlags(): void {
     const flags = Atomics.load(this.#available, FLAGS);
-    if (this.#eventIdx && flags !== 0) {
+    if (this.#options.eventIdx && flags !== 0) {
       throw new DriverViolation(
         `the flags of the available ring are ${flags}, but with VIRTIO_F_RING_EVENT_IDX must be 0`,
       );

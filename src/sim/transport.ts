@@ -58,8 +58,8 @@ export class SimulatedTransport implements Transport {
     this.#open().enableQueue(queue, layout);
   }
 
-  notify(queue: number): void {
-    this.#open().notify(queue);
+  notify(queue: number, data?: number): void {
+    this.#open().notify(queue, data);
   }
 
   resetQueue(queue: number): Promise<void> {
