@@ -11,6 +11,8 @@ import { defaultLogger } from './logging/default-logger.js';
 import type { PacketBuffer } from './memory/packet-buffer.js';
 import { AllPairs } from './net/all-pairs.js';
 import { ConfigWatch, type LinkSpeed } from './net/config-watch.js';
+import { ControlSession } from './net/control/control-session.js';
+import { NetControl } from './net/control/net-control.js';
 import { Datapath } from './net/datapath.js';
 import { chooseFeatures, type NegotiatedFeatures } from './net/features.js';
 import { FrameDispatch } from './net/frame-dispatch.js';
@@ -41,6 +43,11 @@ export interface NetDeviceEvents {
   mtu: [mtu: number];
   /** The speed or the duplex mode of the link changed. */
   speed: [speed: LinkSpeed];
+  /**
+   * The device asks to be announced on its network, as it has moved: send gratuitous ARP or the like. It is told that
+   * this was done when the listeners have returned.
+   */
+  announce: [];
   /** The device entered another state. */
   state: [state: NetDeviceState];
   /** A device that failed, or was reset, runs again. */
@@ -80,14 +87,15 @@ const DEFAULT_STREAM_LIMIT = 256;
 export class NetDevice extends EventEmitter<NetDeviceEvents> {
   /** What both sides agreed on, by name. */
   readonly features: NegotiatedFeatures;
-  /** The MAC address of the card, 6 bytes. Made up and locally administered if the device tells none. */
-  readonly macBytes: Uint8Array;
   /** Largest payload of a frame in bytes, without the Ethernet header. */
   readonly mtu: number;
   /** How many queue pairs the device has; `queuePairs` of the options may ask for so many. */
   readonly maxQueuePairs: number;
+  /** What can be set: MAC address and filters, VLANs, receive modes, receive side scaling, offloads, coalescing. */
+  readonly control: NetControl;
 
   private readonly transport: Transport;
+  private readonly session: ControlSession;
   private readonly pairs: readonly QueuePair[];
   private readonly handles: readonly NetQueuePair[];
   private readonly all: AllPairs;
@@ -114,19 +122,32 @@ export class NetDevice extends EventEmitter<NetDeviceEvents> {
         log.info(speed, 'link speed changed');
         guard(() => this.emit('speed', speed));
       },
-      announce: () => undefined,
+      announce: () => this.announce(log),
     });
     const { mac, mtu, maxQueuePairs } = this.config.current;
     this.mtu = mtu;
     this.maxQueuePairs = maxQueuePairs;
-    this.macBytes = mac ?? randomMac();
-    this.pairs = createQueuePairs(transport, settings.queuePairs, this.maxQueuePairs, {
+    const { queuePairs, queueSize, poolSize, bufferSize, controlTimeout: timeout } = settings;
+    this.session = ControlSession.create({
+      transport,
       features,
-      mtu,
-      queueSize: settings.queueSize,
-      poolSize: settings.poolSize,
-      bufferSize: settings.bufferSize,
+      config: this.config,
+      pairs: queuePairs,
+      timeout,
     });
+    this.control = new NetControl(this.session, mac ?? randomMac());
+    try {
+      this.pairs = createQueuePairs(transport, queuePairs, maxQueuePairs, {
+        features,
+        mtu,
+        queueSize,
+        poolSize,
+        bufferSize,
+      });
+    } catch (error) {
+      this.session.free();
+      throw error;
+    }
     this.streams = new FrameDispatch({
       emit: (packet) => this.emit('frame', packet),
       hasListeners: () => this.listenerCount('frame') > 0,
@@ -135,6 +156,7 @@ export class NetDevice extends EventEmitter<NetDeviceEvents> {
     this.datapath = new Datapath({
       transport,
       queuePairs: this.pairs,
+      control: this.session,
       frames: this.streams,
       interrupts: settings.interrupts,
       budget: settings.budget,
@@ -150,6 +172,7 @@ export class NetDevice extends EventEmitter<NetDeviceEvents> {
         features,
         config: this.config,
         queuePairs: this.pairs,
+        control: this.session,
         streams: this.streams,
         datapath: this.datapath,
       },
@@ -222,7 +245,7 @@ export class NetDevice extends EventEmitter<NetDeviceEvents> {
       // What went wrong before matters more; and closing the transport copes with a device that does not reset.
       await abandon(transport, settings.resetTimeout).catch(() => undefined);
       // The device was never told of the memory, so that goes whether it is at rest or not.
-      if (device !== undefined) freeAll(device.pairs);
+      if (device !== undefined) freeAll([...device.pairs, device.session]);
       throw error;
     }
   }
@@ -245,6 +268,11 @@ export class NetDevice extends EventEmitter<NetDeviceEvents> {
   /** Where the device is: its PCI address, or the name of its transport. */
   get address(): string {
     return this.transport.name;
+  }
+
+  /** The MAC address of the card, 6 bytes. Made up and locally administered if the device tells none. */
+  get macBytes(): Uint8Array {
+    return this.control.macBytes;
   }
 
   /** The MAC address of the card, as text: `52:54:00:12:34:56`. */
@@ -484,6 +512,14 @@ export class NetDevice extends EventEmitter<NetDeviceEvents> {
   private watchListeners(): void {
     (this as EventEmitter).on('newListener', (event) => {
       if (event === 'frame') this.datapath.onFramesWanted();
+    });
+  }
+
+  /** The device asks for it, as after a migration: those who know what to say on the network are told first. */
+  private announce(log: Logger): void {
+    guard(() => this.emit('announce'));
+    this.control.acknowledgeAnnounce().catch((error: unknown) => {
+      log.warn({ err: error }, 'device could not be told that it was announced');
     });
   }
 

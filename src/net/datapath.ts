@@ -2,6 +2,7 @@
  * What goes on while the device runs: interrupts and polling, for all of its queue pairs and its configuration.
  */
 import { STATUS, type Transport } from '../transport/transport.js';
+import type { ControlSession } from './control/control-session.js';
 import type { FrameDispatch } from './frame-dispatch.js';
 import { addStatus } from './initialisation.js';
 import { PairDatapath } from './pair-datapath.js';
@@ -14,6 +15,7 @@ const POLL_BURST = 32;
 export interface DatapathOptions {
   readonly transport: Transport;
   readonly queuePairs: readonly QueuePair[];
+  readonly control: ControlSession;
   readonly frames: FrameDispatch;
   /** Whether to wait for interrupts. */
   readonly interrupts: boolean;
@@ -63,7 +65,7 @@ export class Datapath {
    * What it interrupts for stays undone until {@link start}.
    */
   enable(): void {
-    const { transport, interrupts } = this.options;
+    const { transport, control, interrupts } = this.options;
     if (interrupts) {
       transport.enableInterrupts(this.pairs.length * QUEUES_PER_PAIR, {
         queue: (queue) => this.protect(() => this.onQueueInterrupt(queue)),
@@ -71,6 +73,7 @@ export class Datapath {
       });
     }
     for (const { queues } of this.pairs) queues.enable(transport);
+    control.enable();
     addStatus(transport, STATUS.DRIVER_OK);
     for (const { queues } of this.pairs) queues.receive.notifier.notifyIfNeeded();
     if (this.broken !== undefined) throw this.broken;

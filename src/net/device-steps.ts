@@ -3,6 +3,7 @@
  */
 import { DeviceError } from '../errors.js';
 import type { Transport } from '../transport/transport.js';
+import type { ControlSession } from './control/control-session.js';
 import type { Datapath } from './datapath.js';
 import type { NegotiatedFeatures } from './features.js';
 import { freeAll } from './free-all.js';
@@ -15,6 +16,7 @@ export interface DeviceParts {
   readonly settings: Settings;
   readonly features: NegotiatedFeatures;
   readonly queuePairs: readonly QueuePair[];
+  readonly control: ControlSession;
   readonly datapath: Datapath;
 }
 
@@ -29,7 +31,8 @@ export function negotiateAgain({ transport, features }: DeviceParts): void {
 }
 
 /** Ends all activity and resets the device. One whose interrupts can not be turned off is reset all the same. */
-export async function haltAndReset({ datapath, transport, settings }: DeviceParts): Promise<void> {
+export async function haltAndReset({ datapath, control, transport, settings }: DeviceParts): Promise<void> {
+  control.halt();
   try {
     datapath.halt();
   } finally {
@@ -41,14 +44,18 @@ export async function haltAndReset({ datapath, transport, settings }: DevicePart
  * Gives memory and transport back. A device that did not stop may still write to its buffers: they go only after the
  * transport has cut it off.
  */
-export async function giveBack({ queuePairs, transport }: DeviceParts, atRest: boolean): Promise<void> {
+export async function giveBack(
+  { queuePairs, control, transport }: DeviceParts,
+  atRest: boolean,
+): Promise<void> {
+  const memory = [...queuePairs, control];
   try {
-    if (atRest) freeAll(queuePairs);
+    if (atRest) freeAll(memory);
   } finally {
     try {
       await transport.close();
     } finally {
-      freeAll(queuePairs);
+      freeAll(memory);
     }
   }
 }

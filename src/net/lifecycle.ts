@@ -194,6 +194,7 @@ export class Lifecycle {
   }
 
   private haltQuietly(): void {
+    this.parts.control.halt(this.failure);
     try {
       this.parts.datapath.halt();
     } catch (error) {
@@ -228,7 +229,10 @@ export class Lifecycle {
     }
   }
 
-  /** From a device that was reset to one that runs; says which settings it did not take. */
+  /**
+   * From a device that was reset to one that runs; says which settings it did not take. What it refused is forgotten. A
+   * program that starts a device must find it as it was set, so that fails then; the next start goes without.
+   */
   async bringUp(): Promise<LostSetting[]> {
     const { config, datapath } = this.parts;
     const before = config.current;
@@ -239,6 +243,7 @@ export class Lifecycle {
     config.reread();
     const lostSettings = await this.restoreSettings();
     if (this.removal !== undefined) throw this.removal;
+    if (this.state === 'starting' && lostSettings.length > 0) throw lostSettings[0].error;
     this.setState('running');
     // Whoever was told of the state may have found the device broken.
     if (this.isRunning()) datapath.start();
@@ -246,8 +251,11 @@ export class Lifecycle {
     return lostSettings;
   }
 
-  private restoreSettings(): Promise<LostSetting[]> {
-    return Promise.resolve([]);
+  private async restoreSettings(): Promise<LostSetting[]> {
+    const { control, log } = this.parts;
+    const lost = await control.restore();
+    for (const { setting, error } of lost) log.error({ err: error }, `device did not take its ${setting}`);
+    return lost;
   }
 
   private async stopNow(): Promise<void> {
@@ -284,10 +292,11 @@ export class Lifecycle {
    * @returns what was lost with the buffers
    */
   async resetNow(reason: Error | undefined): Promise<LostFrames[]> {
-    const { datapath, queuePairs, config, transport } = this.parts;
+    const { datapath, queuePairs, control, config, transport } = this.parts;
     this.fresh = false;
     await haltAndReset(this.parts);
     datapath.failFlushes(framesLost(transport, reason));
+    control.reset();
     config.reset();
     return queuePairs.map((pair) => pair.reset());
   }

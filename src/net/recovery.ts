@@ -90,7 +90,7 @@ export class Recovery {
 
   private async recoverQueue(queue: PairQueue, occasion: Occasion): Promise<RecoveryReport> {
     const { lifecycle } = this;
-    const { transport, settings } = lifecycle.parts;
+    const { transport, settings, control } = lifecycle.parts;
     const pair = this.pairOf(queue);
     let lost: LostFrames;
     try {
@@ -102,7 +102,8 @@ export class Recovery {
       lifecycle.fail(error as Error);
       throw error;
     }
-    return this.tell({ ...occasion, queue, lost: [lost], lostSettings: [] });
+    const lostSettings = await control.restoreQueue(queue);
+    return this.tell({ ...occasion, queue, lost: [lost], lostSettings });
   }
 
   private tell(report: RecoveryReport): RecoveryReport {
