@@ -13,7 +13,7 @@
 #include <stdint.h>
 
 /* Raised whenever a function changes; src/native/shim.ts names the one it needs. */
-#define VN_ABI_VERSION 3
+#define VN_ABI_VERSION 4
 
 #define VN_API __attribute__((visibility("default")))
 
@@ -40,6 +40,12 @@ VN_API int64_t vn_memory_map(int32_t fd, uint64_t offset, uint64_t size, uint32_
 VN_API int64_t vn_memory_unmap(uint64_t address, uint64_t size);
 /* Puts private zero pages in the place of a mapping, so that a stale access is harmless. */
 VN_API int64_t vn_memory_retire(uint64_t address, uint64_t size);
+/*
+ * Keeps memory at its place in the machine until vn_memory_unpin(), which takes the file descriptor that this
+ * returns; so does closing that. mlock() would not do: locked pages may still move.
+ */
+VN_API int64_t vn_memory_pin(uint64_t address, uint64_t size);
+VN_API int64_t vn_memory_unpin(int32_t fd);
 
 /* access.c: device registers, with exactly the given width. */
 VN_API int64_t vn_mmio_read8(uint64_t address);

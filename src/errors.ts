@@ -104,8 +104,11 @@ const DEVICE_ERRORS = {
     remedy: 'Ask for fewer features with { features: { unwanted: [...] } }.',
   },
   DEVICE_BYPASSES_IOMMU: {
-    meaning: 'The device does not offer VIRTIO_F_ACCESS_PLATFORM, so it reads memory around the IOMMU.',
-    remedy: 'Give the device the property iommu_platform=on (libvirt: <driver iommu="on"/>).',
+    meaning:
+      'Without VIRTIO_F_ACCESS_PLATFORM the device reads memory around the IOMMU, whose addresses it was to be given.',
+    remedy:
+      'Give the device the property iommu_platform=on (libvirt: <driver iommu="on"/>), or take out ' +
+      '{ addressing: "iova" }.',
   },
   DEVICE_RESET_TIMEOUT: {
     meaning: 'The device did not finish its reset in time: its status did not read back as 0.',
@@ -187,10 +190,28 @@ const MEMORY_ERRORS = {
     remedy: 'Ask for fewer or smaller buffers ({ poolSize, queueSize }).',
   },
   MEMORY_NOT_CONTIGUOUS: {
-    meaning:
-      'The device would find a part of a ring at addresses that are not consecutive: there are only single pages to be had.',
+    meaning: 'Something needs consecutive physical addresses, and the system has no such stretch of memory.',
     remedy:
-      'Ask for a smaller ring ({ queueSize }: 256 fits into pages), or reserve huge pages (vm.nr_hugepages).',
+      'Reserve huge pages, as root: echo 64 > /sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages, or ask for ' +
+      'smaller rings ({ queueSize }: 256 fits into pages).',
+  },
+  MEMORY_NOT_PINNED: {
+    meaning:
+      'The kernel could not be made to keep the memory where it is, as a device without an IOMMU needs it.',
+    remedy:
+      'Let the program use io_uring (sysctl kernel.io_uring_disabled=0; a container may forbid it too), or reserve ' +
+      'huge pages, as root: echo 64 > /sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages',
+  },
+  MEMORY_ADDRESS_UNKNOWN: {
+    meaning:
+      'The kernel does not tell where memory lies, which a device that reads around an IOMMU has to be told.',
+    remedy: 'Give the program CAP_SYS_ADMIN (run it as root), or the device an IOMMU (iommu_platform=on).',
+  },
+  HUGE_PAGES_MISSING: {
+    meaning: 'The system has not enough free huge pages of the size that was asked for.',
+    remedy:
+      'Reserve some, as root: echo 64 > /sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages, or open the device ' +
+      'with { hugePages: "auto" }.',
   },
 } as const satisfies Record<string, CatalogueEntry>;
 

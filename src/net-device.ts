@@ -9,6 +9,7 @@ import { DeviceError, UsageError } from './errors.js';
 import type { Logger } from './log.js';
 import { defaultLogger } from './logging/default-logger.js';
 import type { PacketBuffer } from './memory/packet-buffer.js';
+import { chooseAddressing } from './net/addressing.js';
 import { AllPairs } from './net/all-pairs.js';
 import { ConfigWatch, type LinkSpeed } from './net/config-watch.js';
 import { ControlSession } from './net/control/control-session.js';
@@ -224,7 +225,7 @@ export class NetDevice extends EventEmitter<NetDeviceEvents> {
       const features = negotiate(transport, (offered) =>
         chooseFeatures(offered, settings.features, { legacy: transport.legacy }),
       );
-      checkAddressing(transport, features);
+      chooseAddressing(transport, features, settings.addressing);
       const own = log.child?.({ device: transport.name }) ?? log;
       for (const oddity of features.oddities) own.warn({}, `${oddity}; it is not used`);
       device = new NetDevice(transport, settings, own, features);
@@ -552,14 +553,8 @@ function checkDirection(direction: string): void {
 async function openAddress(address: string, settings: Settings, log: Logger): Promise<Transport> {
   // Loaded here, so that programs that only use the software device need nothing native.
   const { openPciTransport } = await import('./transport/open-pci.js');
-  const { takeOver, signal } = settings;
-  return openPciTransport(address, { log, takeOver, ...(signal === undefined ? {} : { signal }) });
-}
-
-/** A device that reads memory around the IOMMU must never be given addresses that the IOMMU translates. */
-function checkAddressing(transport: Transport, features: NegotiatedFeatures): void {
-  if (!transport.memory.behindIommu || features.has('VIRTIO_F_ACCESS_PLATFORM')) return;
-  throw new DeviceError('DEVICE_BYPASSES_IOMMU', `${transport.name} does not go through the IOMMU`);
+  const { takeOver, hugePages, signal } = settings;
+  return openPciTransport(address, { log, takeOver, hugePages, ...(signal === undefined ? {} : { signal }) });
 }
 
 /** Tells the device that the driver has given up on it, and resets it. */

@@ -26,18 +26,41 @@ export interface DmaRegion {
   free(): void;
 }
 
+/**
+ * What the addresses of a memory are: `iova`, translated by the IOMMU, or `physical`, what the memory bus of the
+ * machine uses. A device that goes through the IOMMU, which it says with VIRTIO_F_ACCESS_PLATFORM, must be given the
+ * former; any other device the latter (VIRTIO 1.3, 6.1).
+ */
+export type AddressKind = 'iova' | 'physical';
+
+/** What {@link DmaMemory.allocate} has to see to. */
+export interface AllocateOptions {
+  /** The whole region must lie at consecutive addresses; with physical addresses that can be hard to find. */
+  readonly contiguous?: boolean | undefined;
+}
+
 /** Allocates memory that the device can reach. */
 export interface DmaMemory {
   /**
    * Allocates a zeroed region of at least `size` bytes that starts on a page boundary.
    *
-   * @throws MemoryError MEMORY_EXHAUSTED or IOVA_EXHAUSTED, VfioError VFIO_MEMLOCK_TOO_LOW
+   * With IOVAs a region is contiguous. With physical addresses it is so page by page only, unless `contiguous` was
+   * asked for: whatever is placed in it has to stay within a page of 4096 bytes, or to ask `isContiguous()`.
+   *
+   * @throws MemoryError MEMORY_EXHAUSTED, IOVA_EXHAUSTED, MEMORY_NOT_CONTIGUOUS, MEMORY_NOT_PINNED,
+   *   MEMORY_ADDRESS_UNKNOWN, HUGE_PAGES_MISSING; VfioError VFIO_MEMLOCK_TOO_LOW
    */
-  allocate(size: number): DmaRegion;
+  allocate(size: number, options?: AllocateOptions): DmaRegion;
+  /** What the addresses are; at first IOVAs where there is an IOMMU. */
+  readonly addressing: AddressKind;
   /**
-   * Whether the addresses go through an IOMMU. Only a device that does so too, which it says with
-   * VIRTIO_F_ACCESS_PLATFORM, may be given them (VIRTIO 1.3, 6.1).
+   * Chooses what the addresses are. To be called when the features are negotiated, while nothing is allocated.
+   *
+   * @throws UsageError OPTION_INVALID where something is allocated, VfioError VFIO_IOMMU_ABSENT for IOVAs where no
+   *   IOMMU translates them
    */
+  setAddressing(kind: AddressKind): void;
+  /** Whether there is an IOMMU between the bus and the memory, so that addresses can be IOVAs. */
   readonly behindIommu: boolean;
   /** Bytes now allocated, for leak checks. */
   readonly allocatedBytes: number;

@@ -58,6 +58,35 @@ export class MappedMemory {
   }
 
   /**
+   * Allocates memory as `allocate()` does, but more of it, of which it keeps the part that `choose` wants.
+   *
+   * @param size - of the part, in bytes; rounded up to whole pages
+   * @param room - in bytes; rounded up to whole pages
+   * @param choose - is given the address of the memory, and says where in it the part begins, on a page boundary
+   * @returns undefined where no part is wanted
+   * @throws NativeError, RangeError, and what `choose` throws
+   */
+  static allocatePart(
+    size: number,
+    room: number,
+    choose: (address: number, room: number) => number | undefined,
+  ): MappedMemory | undefined {
+    const [part, whole] = [roundUp(size, pageSize()), roundUp(room, pageSize())];
+    const address = checked(`mmap of ${whole} bytes`, shim().memory_allocate(whole, 0));
+    let chosen: number | undefined;
+    try {
+      chosen = choose(address, whole);
+    } finally {
+      if (chosen === undefined) shim().memory_unmap(address, whole);
+    }
+    if (chosen === undefined) return undefined;
+    if (chosen > 0) shim().memory_unmap(address, chosen);
+    const rest = whole - chosen - part;
+    if (rest > 0) shim().memory_unmap(address + chosen + part, rest);
+    return MappedMemory.#wrap(address + chosen, part);
+  }
+
+  /**
    * Maps part of a file, shared with everyone who has it mapped. The file descriptor stays the caller's.
    *
    * @param offset - in bytes, a multiple of the page size

@@ -7,7 +7,7 @@ import { koffi, type KoffiLibrary } from './koffi.js';
 import { findShim } from './shim-path.js';
 
 /** The version of the shim's interface that this code was written for. */
-export const SHIM_ABI = 3;
+export const SHIM_ABI = 4;
 
 /** The C types of each function's arguments; addresses and sizes are exact in a number. */
 const SIGNATURES = {
@@ -20,6 +20,8 @@ const SIGNATURES = {
   memory_map: ['int32_t', 'uint64_t', 'uint64_t', 'uint32_t'],
   memory_unmap: ['uint64_t', 'uint64_t'],
   memory_retire: ['uint64_t', 'uint64_t'],
+  memory_pin: ['uint64_t', 'uint64_t'],
+  memory_unpin: ['int32_t'],
   mmio_read8: ['uint64_t'],
   mmio_read16: ['uint64_t'],
   mmio_read32: ['uint64_t'],

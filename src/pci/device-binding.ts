@@ -9,9 +9,9 @@ import { join } from 'node:path';
 import { PciError } from '../errors.js';
 import type { Logger } from '../log.js';
 import { errnoName, isAbsent, listNames, messageOf, writeFailure } from './attributes.js';
-import { noGroup } from './group-node.js';
 import { inTurn } from './in-turn.js';
 import type { KernelControls } from './kernel-controls.js';
+import { withoutGroup } from './no-iommu.js';
 import { pciBusPath, readDriver, type PciDevice } from './sysfs.js';
 
 /** What binding works with. */
@@ -50,6 +50,7 @@ export class DeviceBinding implements VfioBinding {
   readonly #device: PciDevice;
   readonly #kernel: KernelControls;
   readonly #log: Logger;
+  readonly #sysfsRoot: string;
   readonly #drivers: string;
   #unbound = false;
   #overridden = false;
@@ -62,6 +63,7 @@ export class DeviceBinding implements VfioBinding {
     this.#device = device;
     this.#kernel = context.kernel;
     this.#log = context.log;
+    this.#sysfsRoot = context.sysfsRoot;
     this.#drivers = join(pciBusPath(context.sysfsRoot), 'drivers');
   }
 
@@ -143,7 +145,9 @@ export class DeviceBinding implements VfioBinding {
       );
     }
     const denied = failure instanceof PciError && failure.code === 'PCI_PERMISSION_DENIED';
-    return this.#device.iommuGroup === undefined && !denied ? noGroup(this.address) : failure;
+    return this.#device.iommuGroup === undefined && !denied
+      ? withoutGroup(this.address, this.#sysfsRoot)
+      : failure;
   }
 
   /**

@@ -1,12 +1,13 @@
 /** Waiting for the device file of an IOMMU group, which the kernel or udev makes after the device was bound. */
 import { access } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { PciError, VfioError } from '../errors.js';
-import { readGroupId } from './sysfs.js';
+import { PciError } from '../errors.js';
+import { withoutGroup } from './no-iommu.js';
+import { readGroupId, type SysfsOptions } from './sysfs.js';
 
 /** Where device files are, and how long to wait for one. */
-export interface GroupNodeOptions {
+export interface GroupNodeOptions extends SysfsOptions {
   /** Another place than `/dev` is for tests. */
   readonly devRoot?: string | undefined;
   /** How long to wait at most, in milliseconds; 5000 unless told. */
@@ -26,7 +27,7 @@ const LONGEST_PAUSE = 50;
  */
 export async function waitForGroupNode(devicePath: string, options: GroupNodeOptions = {}): Promise<string> {
   const group = await readGroupId(devicePath);
-  if (group === undefined) throw noGroup(devicePath);
+  if (group === undefined) throw withoutGroup(basename(devicePath), options.sysfsRoot);
   const folder = join(options.devRoot ?? '/dev', 'vfio');
   const candidates = [join(folder, group), join(folder, `noiommu-${group}`)];
   const deadline = performance.now() + (options.nodeTimeout ?? DEFAULT_TIMEOUT);
@@ -36,11 +37,6 @@ export async function waitForGroupNode(devicePath: string, options: GroupNodeOpt
     if (performance.now() >= deadline) throw neverAppeared(candidates[0] ?? folder);
     await pauseUnlessAborted(pause, options.signal);
   }
-}
-
-/** The error for a device that is in no IOMMU group. */
-export function noGroup(device: string): VfioError {
-  return new VfioError('VFIO_IOMMU_ABSENT', `${device} is in no IOMMU group`);
 }
 
 async function exists(path: string): Promise<boolean> {

@@ -29,7 +29,10 @@ export interface PciFunction {
 
   /** Length of a BAR (0 to 5) in bytes; 0 where there is none, or where it is the upper half of the one before. */
   barSize(bar: number): number;
-  /** Maps a BAR; where the kernel does not let it be mapped, each access is a system call instead. */
+  /**
+   * Opens a BAR of memory or of I/O ports. It is mapped; where the kernel does not let it be mapped, as with I/O ports,
+   * each access is a system call instead.
+   */
   openBar(bar: number): RegisterWindow;
 
   /** Turns memory decoding, I/O decoding and bus mastering (DMA) on. */
@@ -45,6 +48,25 @@ export interface PciFunction {
   enableMsix(handlers: readonly (() => void)[]): void;
   /** Stops all MSI-X delivery: no handler runs any more. Calling it again does nothing. */
   disableMsix(): void;
+
+  /** Whether the function has an interrupt pin (INTx). */
+  readonly hasIntx: boolean;
+  /**
+   * Routes the pin to `handler`, which runs on the event loop. Replaces what was routed before, MSI-X too. The kernel
+   * masks the pin at each interrupt; it is unmasked when the handler has returned. The pin may be shared with other
+   * devices, so the handler has to ask its device.
+   */
+  enableIntx(handler: () => void): void;
+  /** Stops INTx delivery: the handler does not run any more. Calling it again does nothing. */
+  disableIntx(): void;
+
+  /**
+   * Has `handler` called when the kernel asks for the device back: it is being unplugged, or unbound from VFIO. The
+   * kernel waits until the function is closed. Called once at most, on the event loop, which waiting for it does not
+   * keep alive; undefined takes the handler away.
+   */
+  onRemovalRequest(handler: (() => void) | undefined): void;
+
   /** Whether waiting for interrupts keeps the event loop alive; true at first. */
   setKeepAlive(keepAlive: boolean): void;
 

@@ -24,7 +24,7 @@ export function segmentAt(
   const { region, offset } = memory.resolve(what, address, length);
   return {
     region,
-    address: region.base + offset,
+    address: address.hi * 2 ** 32 + address.lo,
     length,
     bytes: new Uint8Array(region.buffer, offset, length),
   };

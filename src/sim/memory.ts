@@ -1,21 +1,22 @@
 /**
  * Memory that the driver and the simulated device share: plain ArrayBuffers with made-up device addresses.
  *
- * The device reaches it by address alone, as through an IOMMU: what was not allocated, or was freed, is out of
- * its reach, and an unmapped page lies between any two regions so that an overrun shows.
+ * The device reaches it by address alone: what was not allocated, or was freed, is out of its reach, and an unmapped
+ * page lies between any two regions so that an overrun shows. With physical addresses no page follows on the one
+ * before it, as on a machine that has run for a while, so that code which takes that for granted shows as well.
  */
-import { MemoryError, UsageError } from '../errors.js';
-import type { DeviceAddress, DmaMemory, DmaRegion } from '../memory/dma.js';
+import { MemoryError, UsageError, VfioError } from '../errors.js';
+import type { AddressKind, AllocateOptions, DeviceAddress, DmaMemory, DmaRegion } from '../memory/dma.js';
+import { PageAddresses } from '../memory/page-addresses.js';
+import { AddressSpace, PAGE } from './address-space.js';
 import { DriverViolation } from './violation.js';
-
-const PAGE = 4096;
-const LOWEST_ADDRESS = 0x1000_0000;
 
 export interface SimulatedMemoryOptions {
   /** How many bytes can be allocated at a time. */
   readonly limit: number;
+  /** Whether addresses can be IOVAs, which they are at first then. */
   readonly behindIommu: boolean;
-  /** Where the device addresses end; at 4 GiB if it is left out. */
+  /** Where the IOVAs end; at 4 GiB if it is left out. */
   readonly endOfAddresses?: number;
 }
 
@@ -23,27 +24,35 @@ export interface SimulatedMemoryOptions {
 export class SimulatedRegion implements DmaRegion {
   readonly buffer: ArrayBuffer;
   readonly size: number;
-  /** The device address of the first byte. */
-  readonly base: number;
+  /** The device address of each page. */
+  readonly pages: Float64Array;
+  readonly #addresses: PageAddresses;
   readonly #release: (region: SimulatedRegion) => void;
   #freed = false;
 
-  constructor(base: number, size: number, release: (region: SimulatedRegion) => void) {
-    this.buffer = allocateBuffer(size);
-    this.size = size;
-    this.base = base;
+  constructor(pages: Float64Array, release: (region: SimulatedRegion) => void) {
+    this.size = pages.length * PAGE;
+    this.buffer = allocateBuffer(this.size);
+    this.pages = pages;
+    this.#addresses = new PageAddresses(pages, PAGE);
     this.#release = release;
+  }
+
+  /** The device address of the first byte. */
+  get base(): number {
+    return this.pages[0];
   }
 
   addressOf(offset: number): DeviceAddress {
     if (!Number.isInteger(offset) || offset < 0 || offset > this.size) {
       throw new RangeError(`offset ${offset} lies outside a DMA region of ${this.size} bytes`);
     }
-    return { lo: this.base + offset, hi: 0 };
+    return this.#addresses.addressOf(offset);
   }
 
   isContiguous(offset: number, length: number): boolean {
-    return offset >= 0 && length >= 0 && offset + length <= this.size;
+    if (!(offset >= 0 && length >= 0 && offset + length <= this.size)) return false;
+    return this.#addresses.isContiguous(offset, length);
   }
 
   free(): void {
@@ -67,81 +76,83 @@ export class SimulatedMemory implements DmaMemory {
   onFree: (region: SimulatedRegion) => void = () => undefined;
   readonly behindIommu: boolean;
   readonly #limit: number;
-  readonly #endOfAddresses: number;
-  /** In the order of their addresses. */
-  readonly #regions: SimulatedRegion[] = [];
+  readonly #addresses: AddressSpace;
+  /** For each page by its address: the region that it belongs to, and where in there it begins. */
+  readonly #pages = new Map<number, Location>();
+  #addressing: AddressKind;
   #allocatedBytes = 0;
-  #next = LOWEST_ADDRESS;
 
   constructor({ limit, behindIommu, endOfAddresses = 2 ** 32 }: SimulatedMemoryOptions) {
     this.#limit = limit;
     this.behindIommu = behindIommu;
-    this.#endOfAddresses = endOfAddresses;
+    this.#addresses = new AddressSpace(endOfAddresses);
+    this.#addressing = behindIommu ? 'iova' : 'physical';
   }
 
   get allocatedBytes(): number {
     return this.#allocatedBytes;
   }
 
-  allocate(size: number): SimulatedRegion {
+  get addressing(): AddressKind {
+    return this.#addressing;
+  }
+
+  setAddressing(kind: AddressKind): void {
+    if (kind === this.#addressing) return;
+    if (kind === 'iova' && !this.behindIommu) {
+      throw new VfioError('VFIO_IOMMU_ABSENT', 'The simulated device has no IOMMU');
+    }
+    if (this.#allocatedBytes > 0) {
+      throw new UsageError(
+        'OPTION_INVALID',
+        'The kind of addresses can not change while memory is allocated',
+      );
+    }
+    this.#addressing = kind;
+  }
+
+  allocate(size: number, { contiguous = false }: AllocateOptions = {}): SimulatedRegion {
     if (!Number.isSafeInteger(size) || size <= 0) {
       throw new UsageError('OPTION_INVALID', `A DMA region can not have ${size} bytes`);
     }
-    const rounded = Math.ceil(size / PAGE) * PAGE;
-    if (this.#allocatedBytes + rounded > this.#limit) {
+    const count = Math.ceil(size / PAGE);
+    if (this.#allocatedBytes + count * PAGE > this.#limit) {
       const state = `${this.#allocatedBytes} of ${this.#limit} bytes are allocated`;
-      throw new MemoryError('MEMORY_EXHAUSTED', `No memory for ${rounded} bytes: ${state}`);
+      throw new MemoryError('MEMORY_EXHAUSTED', `No memory for ${count * PAGE} bytes: ${state}`);
     }
-    const region = new SimulatedRegion(this.#findRange(rounded), rounded, (freed) => this.#release(freed));
-    this.#insert(region);
+    const scattered = this.#addressing === 'physical' && !contiguous;
+    const pages = scattered ? this.#addresses.takeScattered(count) : this.#addresses.takeRun(count);
+    const region = new SimulatedRegion(pages, (freed) => this.#release(freed));
+    for (const [index, page] of pages.entries()) this.#pages.set(page, { region, offset: index * PAGE });
+    this.#allocatedBytes += region.size;
     return region;
   }
 
   /**
    * Finds the `length` bytes at a device address.
    *
-   * @throws DriverViolation where they are not all in one region that is allocated
+   * @throws DriverViolation where they are not all in one region that is allocated, or not at consecutive addresses
    */
   resolve(what: string, address: DeviceAddress, length: number): Location {
     const start = address.hi * 2 ** 32 + address.lo;
-    const region = this.#regions.find((one) => start >= one.base && start < one.base + one.size);
-    if (region === undefined) {
+    const page = this.#pages.get(start - (start % PAGE));
+    if (page === undefined) {
       throw new DriverViolation(`${what} at ${hex(start)} lies outside the allocated DMA memory`);
     }
-    const offset = start - region.base;
-    if (offset + length > region.size) {
-      throw new DriverViolation(
-        `${what} of ${length} bytes at ${hex(start)} runs over the end of its DMA region`,
-      );
-    }
-    return { region, offset };
-  }
-
-  /** Addresses are not reused before all were used once, so that a stale one is found out. */
-  #findRange(size: number): number {
-    return this.#rangeFrom(this.#next, size) ?? this.#rangeFrom(LOWEST_ADDRESS, size) ?? noAddresses(size);
-  }
-
-  #rangeFrom(lowest: number, size: number): number | undefined {
-    let start = lowest;
-    for (const { base, size: taken } of this.#regions) {
-      if (base + taken + PAGE <= start) continue;
-      if (start + size + PAGE <= base) break;
-      start = base + taken + PAGE;
-    }
-    return start + size + PAGE <= this.#endOfAddresses ? start : undefined;
-  }
-
-  #insert(region: SimulatedRegion): void {
-    const after = this.#regions.findIndex((one) => one.base > region.base);
-    this.#regions.splice(after < 0 ? this.#regions.length : after, 0, region);
-    this.#next = region.base + region.size + PAGE;
-    this.#allocatedBytes += region.size;
+    const { region } = page;
+    const offset = page.offset + (start % PAGE);
+    if (region.isContiguous(offset, length)) return { region, offset };
+    throw new DriverViolation(
+      offset + length > region.size
+        ? `${what} of ${length} bytes at ${hex(start)} runs over the end of its DMA region`
+        : `${what} of ${length} bytes at ${hex(start)} runs into a page that lies elsewhere`,
+    );
   }
 
   #release(region: SimulatedRegion): void {
     this.onFree(region);
-    this.#regions.splice(this.#regions.indexOf(region), 1);
+    for (const page of region.pages) this.#pages.delete(page);
+    this.#addresses.giveBack(region.pages);
     this.#allocatedBytes -= region.size;
   }
 }
@@ -157,8 +168,4 @@ function allocateBuffer(size: number): ArrayBuffer {
   } catch (cause) {
     throw new MemoryError('MEMORY_EXHAUSTED', `No memory for ${size} bytes`, { cause });
   }
-}
-
-function noAddresses(size: number): never {
-  throw new MemoryError('IOVA_EXHAUSTED', `No device addresses for ${size} bytes`);
 }

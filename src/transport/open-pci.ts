@@ -5,7 +5,7 @@ import { bindToVfio, type VfioBinding } from '../pci/bind.js';
 import { checkVirtioNet } from '../pci/identify.js';
 import type { PciFunction } from '../pci/pci-function.js';
 import { findPciDevice } from '../pci/sysfs.js';
-import { openVfioFunction } from '../vfio/index.js';
+import { openVfioFunction, type HugePages, type OpenVfioOptions } from '../vfio/index.js';
 import { ModernPciTransport } from './modern-pci.js';
 import type { Transport } from './transport.js';
 
@@ -14,6 +14,8 @@ export interface OpenPciOptions {
   readonly log: Logger;
   /** Take the card even if the kernel's network interface on it is up; false unless told. */
   readonly takeOver?: boolean | undefined;
+  /** Which huge pages to make memory for the card of; `'auto'` unless told. */
+  readonly hugePages?: HugePages | undefined;
   /** Gives up; what was done until then is undone. */
   readonly signal?: AbortSignal | undefined;
   /** Another place than `/sys` is for tests. */
@@ -23,7 +25,7 @@ export interface OpenPciOptions {
 /** What opening is made of; others are for tests. */
 export interface OpenPciParts {
   bind(address: string, options: OpenPciOptions): Promise<VfioBinding>;
-  openFunction(address: string, options: { log: Logger; sysfsRoot?: string }): PciFunction;
+  openFunction(address: string, options: OpenVfioOptions): PciFunction;
 }
 
 const REAL_PARTS: OpenPciParts = { bind: bindToVfio, openFunction: openVfioFunction };
@@ -55,11 +57,8 @@ export async function openPciTransport(
 }
 
 function openBound(binding: VfioBinding, options: OpenPciOptions, parts: OpenPciParts): Transport {
-  const { log, sysfsRoot } = options;
-  const pciFunction = parts.openFunction(binding.address, {
-    log,
-    ...(sysfsRoot === undefined ? {} : { sysfsRoot }),
-  });
+  const { log, hugePages, sysfsRoot } = options;
+  const pciFunction = parts.openFunction(binding.address, { log, hugePages, sysfsRoot });
   try {
     pciFunction.enable();
     return new ModernPciTransport(pciFunction, { log, release: () => binding.restore() });

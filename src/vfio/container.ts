@@ -5,7 +5,14 @@ import { VfioError } from '../errors.js';
 import { ERRNO } from '../native/errno.js';
 import { shim } from '../native/shim.js';
 import { parseIovaRanges, type Range } from './capability-chain.js';
-import { API_VERSION, IOMMU_CAP_IOVA_RANGE, IOMMU_FLAG, TYPE1_IOMMU, TYPE1_V2_IOMMU } from './constants.js';
+import {
+  API_VERSION,
+  IOMMU_CAP_IOVA_RANGE,
+  IOMMU_FLAG,
+  NOIOMMU_IOMMU,
+  TYPE1_IOMMU,
+  TYPE1_V2_IOMMU,
+} from './constants.js';
 import { opening, vfioCall } from './failures.js';
 import { fetchInfo } from './info.js';
 import { IOVA_LIMIT } from './iova-allocator.js';
@@ -28,13 +35,18 @@ export class Container {
     this.fd = fd;
   }
 
-  /** @throws VfioError VFIO_NOT_AVAILABLE, VFIO_PERMISSION_DENIED, VFIO_CALL_FAILED */
-  static open(devRoot: string): Container {
+  /**
+   * @param noIommu - whether it is for a group without an IOMMU
+   * @throws VfioError VFIO_NOT_AVAILABLE, VFIO_PERMISSION_DENIED, VFIO_CALL_FAILED
+   */
+  static open(devRoot: string, noIommu: boolean): Container {
     const path = join(devRoot, 'vfio', 'vfio');
     const fd = opening(path, () => openSync(path, constants.O_RDWR), LOAD_MODULE);
     const container = new Container(fd);
     try {
       container.#checkVersion(path);
+      // Whether there is no-IOMMU mode shows only once a group is attached.
+      if (!noIommu) container.#checkIommu(path);
       return container;
     } catch (error) {
       container.close();
@@ -50,6 +62,9 @@ export class Container {
         version < 0 ? 'is no VFIO container' : `speaks version ${version} of VFIO, not ${API_VERSION}`;
       throw new VfioError('VFIO_NOT_AVAILABLE', `${path} ${what}`, { syscall: 'VFIO_GET_API_VERSION' });
     }
+  }
+
+  #checkIommu(path: string): void {
     if (this.#iommuType() === undefined) {
       throw new VfioError('VFIO_NOT_AVAILABLE', `${path} offers no IOMMU of type 1`, {
         remedy: 'Load the module: modprobe vfio_iommu_type1',
@@ -66,6 +81,11 @@ export class Container {
   setIommu(): void {
     const result = shim().vfio_set_iommu(this.fd, this.#iommuType() ?? TYPE1_IOMMU);
     vfioCall('VFIO_SET_IOMMU', result, result === -ERRNO.EPERM ? NO_INTERRUPT_REMAPPING : undefined);
+  }
+
+  /** As `setIommu()`, for a group without an IOMMU. */
+  setNoIommu(): void {
+    vfioCall('VFIO_SET_IOMMU (no-IOMMU mode)', shim().vfio_set_iommu(this.fd, NOIOMMU_IOMMU));
   }
 
   /** What the IOMMU can translate; to be asked once it is set. */

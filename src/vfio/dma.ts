@@ -1,30 +1,47 @@
-/** Memory that the IOMMU lets a device reach. */
-import { MemoryError, UsageError } from '../errors.js';
-import type { DeviceAddress, DmaMemory, DmaRegion } from '../memory/dma.js';
+/** Memory that a device behind VFIO can reach. */
+import { MemoryError, UsageError, VfioError } from '../errors.js';
+import type { Logger } from '../log.js';
+import type { AddressKind, AllocateOptions, DmaMemory, DmaRegion } from '../memory/dma.js';
+import { PageAddresses } from '../memory/page-addresses.js';
 import { ERRNO, errnoOf } from '../native/errno.js';
-import { MappedMemory } from '../native/mapped-memory.js';
-import { shim } from '../native/shim.js';
+import { MappedMemory, pageSize } from '../native/mapped-memory.js';
+import { IovaRun, VfioRegion, type RegionAddresses } from './dma-region.js';
 import { forEachOf } from './each.js';
-import { vfioCall } from './failures.js';
-import { IOVA_LIMIT, type IovaAllocator } from './iova-allocator.js';
-import { pinningError } from './memlock.js';
+import {
+  chooseBackings,
+  freeHugePages,
+  HUGE_PAGE_BYTES,
+  type Backing,
+  type HugePages,
+  type RegionNeeds,
+} from './huge-pages.js';
+import { allocateRun, notContiguous, readPinnedPages } from './physical-memory.js';
+import type { Pin, Pinning } from './pinning.js';
 
-/** Memory in the IOMMU context of a VFIO container. */
+/** What the memory of a device is made with. */
+export interface VfioMemoryParts {
+  readonly address: string;
+  readonly log: Logger;
+  readonly pinning: Pinning;
+  readonly hugePages: HugePages;
+  readonly sysfsRoot: string;
+}
+
+/** What another kind of pages may do better. */
+const TRY_NEXT = new Set<unknown>(['HUGE_PAGES_MISSING', 'MEMORY_NOT_CONTIGUOUS', 'MEMORY_NOT_PINNED']);
+
 export class VfioMemory implements DmaMemory {
-  readonly behindIommu = true;
-  readonly #containerFd: number;
-  readonly #iovas: IovaAllocator;
-  readonly #page: number;
+  readonly behindIommu: boolean;
+  readonly #parts: VfioMemoryParts;
   readonly #regions = new Set<VfioRegion>();
+  #addressing: AddressKind;
   #closed = false;
-  /** Once the container may be closed: its file descriptor is nothing to us any more, its mappings are gone. */
-  #detached = false;
+  #told = false;
 
-  /** @param page - the granularity of regions: the larger of the system's page and the IOMMU's, in bytes */
-  constructor(containerFd: number, iovas: IovaAllocator, page: number) {
-    this.#containerFd = containerFd;
-    this.#iovas = iovas;
-    this.#page = page;
+  constructor(parts: VfioMemoryParts) {
+    this.#parts = parts;
+    this.behindIommu = parts.pinning.behindIommu;
+    this.#addressing = this.behindIommu ? 'iova' : 'physical';
   }
 
   get allocatedBytes(): number {
@@ -33,119 +50,124 @@ export class VfioMemory implements DmaMemory {
     return bytes;
   }
 
-  allocate(size: number): DmaRegion {
+  get addressing(): AddressKind {
+    return this.#addressing;
+  }
+
+  setAddressing(kind: AddressKind): void {
+    if (kind === this.#addressing) return;
+    if (kind === 'iova' && !this.behindIommu) {
+      throw new VfioError('VFIO_IOMMU_ABSENT', `No IOMMU translates addresses for ${this.#parts.address}`);
+    }
+    if (this.#regions.size > 0) {
+      throw new UsageError(
+        'OPTION_INVALID',
+        'The kind of addresses can not change while memory is allocated',
+        {
+          remedy: 'Free all regions first.',
+        },
+      );
+    }
+    this.#addressing = kind;
+    this.#told = false;
+  }
+
+  allocate(size: number, { contiguous = false }: AllocateOptions = {}): DmaRegion {
     if (this.#closed) throw new UsageError('DEVICE_CLOSED', 'Memory was asked of a device that is closed');
     if (!Number.isSafeInteger(size) || size <= 0) {
       throw new UsageError('OPTION_INVALID', `A region of memory can not have ${size} bytes`, {
         remedy: 'Ask for a positive whole number of bytes.',
       });
     }
-    const rounded = Math.ceil(size / this.#page) * this.#page;
-    const iova = this.#iovas.allocate(rounded);
+    const { page } = this.#parts.pinning;
+    const needs = { size: Math.ceil(size / page) * page, addressing: this.#addressing, contiguous };
+    const backings = chooseBackings(needs, this.#parts.hugePages, (huge) =>
+      freeHugePages(huge, this.#parts.sysfsRoot),
+    );
+    return this.#allocateFirst(backings, needs);
+  }
+
+  /** Frees what is still allocated; nothing can be allocated any more. */
+  close(): void {
+    this.#closed = true;
+    forEachOf([...this.#regions], (region) => region.free());
+  }
+
+  /** Takes the first kind of pages that will do; where none does, the first failure says why. */
+  #allocateFirst(backings: readonly Backing[], needs: RegionNeeds): DmaRegion {
+    let failure: unknown;
+    for (const backing of backings) {
+      try {
+        return this.#make(backing, needs);
+      } catch (error) {
+        failure ??= error;
+        if (!(error instanceof MemoryError && TRY_NEXT.has(error.code))) throw error;
+      }
+    }
+    throw failure;
+  }
+
+  #make(backing: Backing, needs: RegionNeeds): DmaRegion {
+    this.#parts.pinning.checkRoom(needs.size);
+    const memory = allocateMemory(backing, needs);
+    let pin: Pin | undefined;
     try {
-      return this.#map(iova, rounded);
+      pin = this.#parts.pinning.pin(memory, backing);
+      const addresses = addressesOf(memory, pin, needs);
+      const region = new VfioRegion({ memory, pin, addresses }, (freed) => this.#regions.delete(freed));
+      this.#regions.add(region);
+      this.#tell(backing);
+      return region;
     } catch (error) {
-      this.#iovas.free(iova, rounded);
+      pin?.release();
+      memory.close();
       throw error;
     }
   }
 
-  /**
-   * Frees what is still allocated; nothing can be allocated any more. The container is to be closed next, which
-   * takes what could not be unmapped from the device; that can be freed afterwards.
-   */
-  close(): void {
-    this.#closed = true;
-    try {
-      forEachOf([...this.#regions], (region) => region.free());
-    } finally {
-      this.#detached = true;
-    }
-  }
-
-  #map(iova: number, size: number): VfioRegion {
-    const memory = allocateMemory(size);
-    const result = shim().vfio_map_dma(this.#containerFd, memory.address, iova, memory.size);
-    if (result < 0) {
-      memory.close();
-      if (result === -ERRNO.ENOMEM) throw pinningError(size);
-      vfioCall('VFIO_IOMMU_MAP_DMA', result, result === -ERRNO.ENOSPC ? TOO_MANY_MAPPINGS : undefined);
-    }
-    const region = new VfioRegion(memory, iova, {
-      unmap: () => {
-        if (this.#detached) return;
-        vfioCall('VFIO_IOMMU_UNMAP_DMA', shim().vfio_unmap_dma(this.#containerFd, iova, memory.size));
-      },
-      giveBack: () => {
-        this.#regions.delete(region);
-        this.#iovas.free(iova, memory.size);
-        memory.close();
-      },
-    });
-    this.#regions.add(region);
-    return region;
+  #tell(backing: Backing): void {
+    if (this.#told) return;
+    this.#told = true;
+    const { log, address, pinning } = this.#parts;
+    const fields = { bdf: address, addressing: this.#addressing, iommu: pinning.behindIommu, pages: backing };
+    log.info(fields, 'allocating memory for the device');
   }
 }
 
-const TOO_MANY_MAPPINGS =
-  'The container has as many mappings as vfio_iommu_type1 allows: use fewer and larger regions, or raise ' +
-  'its dma_entry_limit.';
+function addressesOf(memory: MappedMemory, pin: Pin, needs: RegionNeeds): RegionAddresses {
+  if (needs.addressing === 'iova' && pin.iova !== undefined) return new IovaRun(pin.iova);
+  const addresses = new PageAddresses(readPinnedPages(memory), pageSize());
+  if (needs.contiguous && !addresses.isContiguous(0, needs.size)) throw notContiguous(needs.size);
+  return addresses;
+}
 
-function allocateMemory(size: number): MappedMemory {
+function allocateMemory(backing: Backing, { size, addressing, contiguous }: RegionNeeds): MappedMemory {
   try {
-    return MappedMemory.allocate(size);
+    if (backing !== 'pages') return MappedMemory.allocate(size, { hugePages: backing });
+    return contiguous && addressing === 'physical' ? allocateRun(size) : MappedMemory.allocate(size);
   } catch (error) {
-    if (errnoOf(error) !== ERRNO.ENOMEM) throw error;
-    throw new MemoryError('MEMORY_EXHAUSTED', `The system has no ${size} bytes of memory`, { cause: error });
+    throw backing === 'pages' ? withoutMemory(error, size) : withoutHugePages(error, backing, size);
   }
 }
 
-/** The two halves of freeing a region: the device's way to the memory goes before the memory does. */
-interface Release {
-  readonly unmap: () => void;
-  readonly giveBack: () => void;
+function withoutMemory(error: unknown, size: number): unknown {
+  if (errnoOf(error) !== ERRNO.ENOMEM) return error;
+  return new MemoryError('MEMORY_EXHAUSTED', `The system has no ${size} bytes of memory`, { cause: error });
 }
 
-class VfioRegion implements DmaRegion {
-  readonly size: number;
-  readonly #memory: MappedMemory;
-  readonly #iova: number;
-  readonly #release: Release;
-  #freed = false;
-
-  constructor(memory: MappedMemory, iova: number, release: Release) {
-    this.size = memory.size;
-    this.#memory = memory;
-    this.#iova = iova;
-    this.#release = release;
-  }
-
-  get buffer(): ArrayBuffer {
-    return this.#memory.buffer;
-  }
-
-  addressOf(offset: number): DeviceAddress {
-    this.#check(offset, 0);
-    return { lo: this.#iova + offset, hi: 0 };
-  }
-
-  isContiguous(offset: number, length: number): boolean {
-    this.#check(offset, length);
-    return true;
-  }
-
-  free(): void {
-    if (this.#freed) return;
-    // Where this fails, the device can still reach the memory, which stays: closing the device tries again.
-    this.#release.unmap();
-    this.#freed = true;
-    this.#release.giveBack();
-  }
-
-  #check(offset: number, length: number): void {
-    if (this.#freed) throw new RangeError('The region was freed: it has no device address any more');
-    if (offset >= 0 && length >= 0 && offset + length <= this.size && this.#iova + offset < IOVA_LIMIT)
-      return;
-    throw new RangeError(`No ${length} bytes at ${offset} in a region of ${this.size} bytes`);
-  }
+function withoutHugePages(error: unknown, backing: '2M' | '1G', size: number): unknown {
+  const errno = errnoOf(error);
+  // A limit of a control group shows as EFAULT when the pages are to be filled; EINVAL: no such size here.
+  if (errno !== ERRNO.ENOMEM && errno !== ERRNO.EFAULT && errno !== ERRNO.EINVAL) return error;
+  const bytes = HUGE_PAGE_BYTES[backing];
+  const folder = `/sys/kernel/mm/hugepages/hugepages-${bytes / 1024}kB`;
+  return new MemoryError(
+    'HUGE_PAGES_MISSING',
+    `There are no ${Math.ceil(size / bytes)} free huge pages of ${backing}`,
+    {
+      errno,
+      cause: error,
+      remedy: `Reserve some, as root: echo NUMBER > ${folder}/nr_hugepages, or take out { hugePages: "${backing}" }.`,
+    },
+  );
 }

@@ -39,8 +39,13 @@ function openError(path: string, errno: number, cause: unknown, remedyWhereMissi
   }
 }
 
+const NO_IOMMU_NODE = /\/noiommu-\d+$/;
+
 /** Root is refused by the device rules of a container only, or by a security module. */
 export function permissionRemedy(path: string, uid: number | undefined): string {
+  if (NO_IOMMU_NODE.test(path)) {
+    return `A device without an IOMMU can reach all memory: the kernel wants CAP_SYS_RAWIO for ${path}. Run as root.`;
+  }
   if (uid === 0) return `In a container, pass the file in with the right to use it: --device ${path}`;
   return `As root: chown ${uid ?? 'USER'} ${path} (a udev rule makes it last), or run as root.`;
 }

@@ -1,8 +1,9 @@
 /** What sysfs says about the IOMMU group of a device. */
 import { readFileSync, readdirSync, readlinkSync } from 'node:fs';
 import { basename, join } from 'node:path';
-import { PciError, VfioError } from '../errors.js';
+import { PciError, type VfioError } from '../errors.js';
 import { ERRNO, errnoOf } from '../native/errno.js';
+import { withoutGroup } from '../pci/no-iommu.js';
 
 export interface GroupMember {
   readonly address: string;
@@ -10,8 +11,12 @@ export interface GroupMember {
 }
 
 export interface DeviceGroup extends GroupMember {
-  /** The number under which `/dev/vfio` has the group. */
+  /** The number of the group. */
   readonly id: string;
+  /** Whether VFIO made the group up for a device that no IOMMU translates for. */
+  readonly noIommu: boolean;
+  /** The name of its file in `/dev/vfio`. */
+  readonly node: string;
   /** All devices of the group, the device itself too. */
   readonly members: readonly GroupMember[];
 }
@@ -29,18 +34,14 @@ export function findGroup(address: string, sysfsRoot: string): DeviceGroup {
   const devices = join(sysfsRoot, 'bus/pci/devices');
   const path = join(devices, address);
   const id = linkName(join(path, 'iommu_group'));
-  if (id === undefined) throw groupless(address, devices);
-  if (readText(join(path, 'iommu_group/name')) === NO_IOMMU) {
-    throw new VfioError(
-      'VFIO_IOMMU_ABSENT',
-      `${address} is in no IOMMU group but one of VFIO's no-IOMMU mode`,
-    );
-  }
+  if (id === undefined) throw groupless(address, devices, sysfsRoot);
+  const noIommu = readText(join(path, 'iommu_group/name')) === NO_IOMMU;
   const members = listOrEmpty(join(path, 'iommu_group/devices')).map((member) => ({
     address: member,
     driver: linkName(join(devices, member, 'driver')),
   }));
-  return { address, id, driver: linkName(join(path, 'driver')), members };
+  const node = noIommu ? `noiommu-${id}` : id;
+  return { address, id, noIommu, node, driver: linkName(join(path, 'driver')), members };
 }
 
 /** The other devices of the group that a kernel driver holds. */
@@ -50,9 +51,9 @@ export function foreignMembers(group: DeviceGroup): { address: string; driver: s
   );
 }
 
-function groupless(address: string, devices: string): PciError | VfioError {
+function groupless(address: string, devices: string, sysfsRoot: string): PciError | VfioError {
   return listOrEmpty(devices).includes(address)
-    ? new VfioError('VFIO_IOMMU_ABSENT', `${address} is in no IOMMU group`)
+    ? withoutGroup(address, sysfsRoot)
     : new PciError('PCI_NO_SUCH_DEVICE', `There is no PCI device at ${address}`);
 }
 

@@ -6,7 +6,7 @@ import { shim } from '../native/shim.js';
 import { GROUP_FLAG } from './constants.js';
 import type { Container } from './container.js';
 import { opening, vfioCall } from './failures.js';
-import { foreignMembers, type DeviceGroup } from './group-members.js';
+import { foreignMembers, type DeviceGroup, type GroupMember } from './group-members.js';
 
 export class Group {
   readonly fd: number;
@@ -36,13 +36,13 @@ export class Group {
     const flags = vfioCall('VFIO_GROUP_GET_STATUS', shim().vfio_group_status(this.fd));
     if ((flags & GROUP_FLAG.VIABLE) === 0) throw this.#notViable();
     // The kernel lets a group be opened once; an older one told of a second user in this way only.
-    if ((flags & GROUP_FLAG.CONTAINER_SET) !== 0) throw this.#busy(undefined);
+    if ((flags & GROUP_FLAG.CONTAINER_SET) !== 0) throw busy(this.#group.address, this.#path);
   }
 
   /** Puts the group into the container. */
   attach(container: Container): void {
     const result = shim().vfio_group_attach(this.fd, container.fd);
-    if (result === -ERRNO.EBUSY) throw this.#busy(ERRNO.EBUSY);
+    if (result === -ERRNO.EBUSY) throw busy(this.#group.address, this.#path, ERRNO.EBUSY);
     vfioCall('VFIO_GROUP_SET_CONTAINER', result);
   }
 
@@ -51,19 +51,18 @@ export class Group {
     vfioCall('VFIO_GROUP_UNSET_CONTAINER', shim().vfio_group_detach(this.fd));
   }
 
-  /** Opens the device and returns its file descriptor, which the caller closes. */
-  openDevice(): number {
-    const { address } = this.#group;
+  /** Opens a device of the group and returns its file descriptor, which the caller closes. */
+  openDevice({ address, driver }: GroupMember): number {
     const result = shim().vfio_device_fd(this.fd, address);
     if (result >= 0) return result;
-    if (result === -ERRNO.EBUSY) throw this.#busy(ERRNO.EBUSY);
+    if (result === -ERRNO.EBUSY) throw busy(address, this.#path, ERRNO.EBUSY);
     throw new VfioError(
       'VFIO_CALL_FAILED',
       `VFIO_GROUP_GET_DEVICE_FD of ${address} failed: ${describeErrno(-result)}`,
       {
         syscall: 'VFIO_GROUP_GET_DEVICE_FD',
         errno: -result,
-        remedy: `See that the device is bound to vfio-pci (${boundTo(this.#group)}), and the kernel log (dmesg).`,
+        remedy: `See that the device is bound to vfio-pci (${boundTo({ driver })}), and the kernel log (dmesg).`,
       },
     );
   }
@@ -84,13 +83,14 @@ export class Group {
       },
     );
   }
+}
 
-  #busy(errno: number | undefined): VfioError {
-    return new VfioError('VFIO_DEVICE_BUSY', `${this.#group.address} is in use`, {
-      errno,
-      remedy: `Close it there first; fuser -v ${this.#path} names the process.`,
-    });
-  }
+/** The error for a device that somebody has open. */
+export function busy(address: string, path: string, errno?: number): VfioError {
+  return new VfioError('VFIO_DEVICE_BUSY', `${address} is in use`, {
+    errno,
+    remedy: `Close it there first; fuser -v ${path} names the process.`,
+  });
 }
 
 /** What to do where the group has no file: the kernel makes one as soon as vfio-pci has the device. */
@@ -101,6 +101,6 @@ function whereMissing(path: string, group: DeviceGroup): string {
   return `The device is bound to ${group.driver}: pass the file into the container (--device ${path}), or see that udev runs.`;
 }
 
-function boundTo({ driver }: DeviceGroup): string {
+function boundTo({ driver }: Pick<GroupMember, 'driver'>): string {
   return driver === undefined ? 'it is bound to no driver' : `it is bound to ${driver}`;
 }

@@ -28,14 +28,18 @@ export function parseMemlock(status: string, limits: string, uidMap: string): Me
   return { locked: lockedKib * 1024, limit: unlimited ? Infinity : Number(soft) };
 }
 
-function readMemlock(): MemlockState {
+export function readMemlock(): MemlockState {
   const read = (name: string): string => readFileSync(`/proc/self/${name}`, 'utf8');
   return parseMemlock(read('status'), read('limits'), read('uid_map'));
 }
 
 /** The error for `size` bytes that the kernel had no memory to pin: the limit, or memory itself. */
-export function pinningError(size: number, state = readMemlock()): VfioError | MemoryError {
-  const details = { syscall: 'VFIO_IOMMU_MAP_DMA', errno: ERRNO.ENOMEM };
+export function pinningError(
+  size: number,
+  state = readMemlock(),
+  syscall = 'VFIO_IOMMU_MAP_DMA',
+): VfioError | MemoryError {
+  const details = { syscall, errno: ERRNO.ENOMEM };
   const needed = state.locked + size;
   if (needed <= state.limit) {
     return new MemoryError(

@@ -1,22 +1,11 @@
 /** Routing the MSI-X vectors of a VFIO device to handlers on the event loop. */
 import { VfioError } from '../errors.js';
-import { EventFd } from '../native/event-fd.js';
+import type { EventFd } from '../native/event-fd.js';
 import { shim } from '../native/shim.js';
-import { IRQ_FLAG_EVENTFD, MSIX_IRQ } from './constants.js';
+import { MSIX_IRQ } from './constants.js';
 import { forEachOf } from './each.js';
 import { vfioCall } from './failures.js';
-import { fetchInfo } from './info.js';
-
-const IRQ_INFO_BYTES = 16;
-
-/** Number of MSI-X vectors that can be routed to eventfds. */
-export function readMsixVectors(deviceFd: number): number {
-  const bytes = fetchInfo('VFIO_DEVICE_GET_IRQ_INFO', IRQ_INFO_BYTES, (buffer) =>
-    shim().vfio_irq_info(deviceFd, MSIX_IRQ, buffer, buffer.length),
-  );
-  const [, flags = 0, , count = 0] = new Uint32Array(bytes.buffer, 0, 4);
-  return (flags & IRQ_FLAG_EVENTFD) === 0 ? 0 : count;
-}
+import { listenOnEvent, readIrqCount } from './irq.js';
 
 export class MsixInterrupts {
   /** Number of vectors of the device. */
@@ -27,7 +16,7 @@ export class MsixInterrupts {
 
   constructor(deviceFd: number) {
     this.#deviceFd = deviceFd;
-    this.vectors = readMsixVectors(deviceFd);
+    this.vectors = readIrqCount(deviceFd, MSIX_IRQ);
   }
 
   /** @throws VfioError VFIO_CALL_FAILED; NativeError where there are no file descriptors left */
@@ -40,7 +29,7 @@ export class MsixInterrupts {
     this.disable();
     const events: EventFd[] = [];
     try {
-      for (const handler of handlers) events.push(this.#createEvent(handler));
+      for (const handler of handlers) events.push(listenOnEvent(handler, this.#keepAlive));
       this.#route(events);
     } catch (error) {
       closeAll(events);
@@ -62,18 +51,6 @@ export class MsixInterrupts {
   setKeepAlive(keepAlive: boolean): void {
     this.#keepAlive = keepAlive;
     for (const event of this.#events) event.setKeepAlive(keepAlive);
-  }
-
-  #createEvent(handler: () => void): EventFd {
-    const event = EventFd.create();
-    try {
-      event.setKeepAlive(this.#keepAlive);
-      event.listen(handler);
-      return event;
-    } catch (error) {
-      event.close();
-      throw error;
-    }
   }
 
   #route(events: readonly EventFd[]): void {

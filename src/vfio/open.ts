@@ -1,21 +1,20 @@
 /** Opening a PCI function that is bound to vfio-pci. */
-import { join } from 'node:path';
 import type { Logger } from '../log.js';
 import { adoptFd, closeFd } from '../native/file-descriptor.js';
-import { pageSize } from '../native/mapped-memory.js';
 import { parsePciAddress } from '../pci/address.js';
 import type { PciFunction } from '../pci/pci-function.js';
-import { Container } from './container.js';
 import { VfioMemory } from './dma.js';
 import { findGroup } from './group-members.js';
-import { Group } from './group.js';
-import { IovaAllocator, USUAL_IOVA_RANGES } from './iova-allocator.js';
+import { joinGroup } from './group-sharing.js';
+import type { HugePages } from './huge-pages.js';
 import { UndoStack } from './undo-stack.js';
 import { VfioFunction } from './vfio-function.js';
 
 /** How to open a function. */
 export interface OpenVfioOptions {
   readonly log: Logger;
+  /** Which huge pages to make memory for the device of; `'auto'` unless told. */
+  readonly hugePages?: HugePages | undefined;
   /** Another place than `/sys` is for tests. */
   readonly sysfsRoot?: string | undefined;
   /** Another place than `/dev` is for tests. */
@@ -23,7 +22,8 @@ export interface OpenVfioOptions {
 }
 
 /**
- * Opens a PCI function that is bound to vfio-pci: container, group, IOMMU, device.
+ * Opens a PCI function that is bound to vfio-pci: container, group, IOMMU, device. Functions of one group share the
+ * container, as long as the same thread opens them.
  *
  * The caller owns the function and closes it. Whatever fails on the way, nothing stays open.
  *
@@ -34,30 +34,19 @@ export interface OpenVfioOptions {
  * @throws NativeError
  */
 export function openVfioFunction(address: string, options: OpenVfioOptions): PciFunction {
-  const { log, sysfsRoot = '/sys', devRoot = '/dev' } = options;
+  const { log, hugePages = 'auto', sysfsRoot = '/sys', devRoot = '/dev' } = options;
   const parsed = parsePciAddress(address);
   const undo = new UndoStack(log);
   try {
-    const deviceGroup = findGroup(parsed, sysfsRoot);
-    const container = Container.open(devRoot);
-    undo.push('close the container', () => container.close());
-    const group = Group.open(join(devRoot, 'vfio', deviceGroup.id), deviceGroup);
-    undo.push('close the group', () => group.close());
-    group.attach(container);
-    undo.push('detach the group from its container', () => group.detach());
-    container.setIommu();
-    const memory = makeMemory(container);
-    const deviceFd = adoptFd(group.openDevice());
+    const membership = joinGroup(findGroup(parsed, sysfsRoot), devRoot, log);
+    undo.push('leave the group', () => membership.leave());
+    const { pinning } = membership;
+    const memory = new VfioMemory({ address: parsed, log, pinning, hugePages, sysfsRoot });
+    const deviceFd = adoptFd(membership.openDevice());
     undo.push('close the device', () => closeFd(deviceFd));
     return new VfioFunction({ address: parsed, log, deviceFd, memory, undo });
   } catch (error) {
     undo.run();
     throw error;
   }
-}
-
-function makeMemory(container: Container): VfioMemory {
-  const info = container.iommuInfo();
-  const page = Math.max(pageSize(), info.pageSize);
-  return new VfioMemory(container.fd, new IovaAllocator(info.ranges ?? USUAL_IOVA_RANGES, page), page);
 }

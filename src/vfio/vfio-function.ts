@@ -9,8 +9,10 @@ import { BAR_COUNT, CONFIG_REGION, DEVICE_FLAG } from './constants.js';
 import type { VfioMemory } from './dma.js';
 import { vfioCall } from './failures.js';
 import { fetchInfo } from './info.js';
+import { IntxInterrupt } from './intx.js';
 import { MsixInterrupts } from './msix.js';
 import { checkAccess, readRegion, readRegionInfo, writeRegion, type RegionInfo } from './region.js';
+import { RemovalRequest } from './removal-request.js';
 import type { UndoStack } from './undo-stack.js';
 
 const DEVICE_INFO_BYTES = 32;
@@ -40,6 +42,8 @@ export class VfioFunction implements PciFunction, BarOwner {
   readonly #config: RegionInfo;
   readonly #bars: readonly RegionInfo[];
   readonly #msix: MsixInterrupts;
+  readonly #intx: IntxInterrupt;
+  readonly #removal: RemovalRequest;
   readonly #windows = new Set<BarWindow>();
   #decodesMemory: boolean;
   #open = true;
@@ -55,6 +59,8 @@ export class VfioFunction implements PciFunction, BarOwner {
     this.#config = readRegionInfo(this.deviceFd, CONFIG_REGION);
     this.#bars = Array.from({ length: BAR_COUNT }, (_, bar) => readRegionInfo(this.deviceFd, bar));
     this.#msix = new MsixInterrupts(this.deviceFd);
+    this.#intx = new IntxInterrupt(this.deviceFd);
+    this.#removal = new RemovalRequest(this.deviceFd);
     this.#decodesMemory = (this.readConfig(COMMAND, 2) & COMMAND_MEMORY) !== 0;
   }
 
@@ -116,6 +122,8 @@ export class VfioFunction implements PciFunction, BarOwner {
 
   enableMsix(handlers: readonly (() => void)[]): void {
     this.#requireOpen();
+    // VFIO routes one kind at a time.
+    this.#intx.disable();
     this.#msix.enable(handlers);
   }
 
@@ -123,8 +131,28 @@ export class VfioFunction implements PciFunction, BarOwner {
     this.#msix.disable();
   }
 
+  get hasIntx(): boolean {
+    return this.#intx.exists;
+  }
+
+  enableIntx(handler: () => void): void {
+    this.#requireOpen();
+    this.#msix.disable();
+    this.#intx.enable(handler);
+  }
+
+  disableIntx(): void {
+    this.#intx.disable();
+  }
+
+  onRemovalRequest(handler: (() => void) | undefined): void {
+    this.#requireOpen();
+    this.#removal.listen(handler);
+  }
+
   setKeepAlive(keepAlive: boolean): void {
     this.#msix.setKeepAlive(keepAlive);
+    this.#intx.setKeepAlive(keepAlive);
   }
 
   close(): void {
@@ -133,7 +161,9 @@ export class VfioFunction implements PciFunction, BarOwner {
     this.#undo.push('free the DMA memory', () => this.memory.close());
     for (const window of this.#windows) this.#undo.push('unmap a BAR', () => window.close());
     this.#undo.push('turn bus mastering off', () => this.disable());
-    this.#undo.push('turn interrupts off', () => this.#msix.disable());
+    this.#undo.push('stop listening for its removal', () => this.#removal.close());
+    this.#undo.push('turn INTx off', () => this.#intx.disable());
+    this.#undo.push('turn MSI-X off', () => this.#msix.disable());
     this.#undo.run();
     this.#open = false;
   }

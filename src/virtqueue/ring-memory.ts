@@ -28,7 +28,8 @@ export function clearOfPageEnd(from: number, length: number): number {
  * @throws MemoryError MEMORY_NOT_CONTIGUOUS where the memory has no such region, and what `allocate()` throws
  */
 export function allocateStretches(memory: DmaMemory, size: number, stretches: readonly Stretch[]): DmaRegion {
-  const region = memory.allocate(size);
+  const contiguous = stretches.some(({ length }) => length > PAGE);
+  const region = memory.allocate(size, { contiguous });
   const torn = stretches.find(({ offset, length }) => !region.isContiguous(offset, length));
   if (torn === undefined) return region;
   region.free();

@@ -144,6 +144,8 @@ describe('a device that fails', () => {
     let handlers: Parameters<Transport['enableInterrupts']>[1] | undefined;
     const memory = {
       behindIommu: true,
+      addressing: 'iova' as const,
+      setAddressing: () => undefined,
       allocatedBytes: 0,
       allocate: (size: number) => {
         const region = transport.memory.allocate(size);

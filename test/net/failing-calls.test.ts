@@ -183,7 +183,13 @@ describe('whichever call to the transport throws', () => {
       };
       return region;
     };
-    const memory = { behindIommu: true, allocatedBytes: 0, allocate };
+    const memory = {
+      behindIommu: true,
+      addressing: 'iova' as const,
+      setAddressing: () => undefined,
+      allocatedBytes: 0,
+      allocate,
+    };
     const device = await NetDevice.open(overriding(transport, { memory }));
     await expect(device.close()).rejects.toThrow('still mapped');
     expect(device.state).toBe('closed');

@@ -109,9 +109,38 @@ describe('open', () => {
   });
 
   // Proves: core/reserved-feature-bits/4
-  it('refuses a device that reads memory around the IOMMU', async () => {
-    const sim = createSimulatedDevice({ features: ['VIRTIO_F_VERSION_1', 'VIRTIO_NET_F_MAC'] });
-    await expect(NetDevice.open(sim.transport)).rejects.toThrow(withCode('DEVICE_BYPASSES_IOMMU'));
+  it('gives physical addresses to a device that reads memory around the IOMMU, and no others', async () => {
+    const sim = createSimulatedDevice({ features: ['VIRTIO_F_VERSION_1'] });
+    await expect(NetDevice.open(sim.transport, { addressing: 'iova' })).rejects.toThrow(
+      withCode('DEVICE_BYPASSES_IOMMU'),
+    );
+    expectNothingLeft(sim);
+    const device = await NetDevice.open(sim.transport);
+    expect(sim.memory.addressing).toBe('physical');
+    await device.close();
+    expectNothingLeft(sim);
+  });
+
+  it('gives IOVAs to a device that goes through the IOMMU, and no others', async () => {
+    const sim = createSimulatedDevice();
+    await expect(NetDevice.open(sim.transport, { addressing: 'physical' })).rejects.toThrow(
+      withCode('OPTION_INVALID'),
+    );
+    expectNothingLeft(sim);
+    const device = await NetDevice.open(sim.transport, { addressing: 'iova' });
+    expect(sim.memory.addressing).toBe('iova');
+    await device.close();
+    expectNothingLeft(sim);
+  });
+
+  it('gives physical addresses where there is no IOMMU, whatever the device says', async () => {
+    const sim = createSimulatedDevice({ behindIommu: false });
+    await expect(NetDevice.open(sim.transport, { addressing: 'iova' })).rejects.toThrow(
+      withCode('VFIO_IOMMU_ABSENT'),
+    );
+    const device = await NetDevice.open(sim.transport);
+    expect(sim.memory.addressing).toBe('physical');
+    await device.close();
     expectNothingLeft(sim);
   });
 

@@ -21,6 +21,8 @@ export interface BusAccess {
 
 const NO_MEMORY: DmaMemory = {
   behindIommu: true,
+  addressing: 'iova',
+  setAddressing: () => undefined,
   allocatedBytes: 0,
   allocate() {
     throw new Error('this model has no memory');
@@ -52,6 +54,10 @@ export class FakePciFunction implements PciFunction {
   readonly bars = new Map<number, BarModel>();
   msixVectors = 0;
   handlers: readonly (() => void)[] = [];
+  hasIntx = false;
+  /** What the interrupt pin leads to. */
+  intxHandler: (() => void) | undefined;
+  removalHandler: (() => void) | undefined;
   keepAlive = true;
   resettable = true;
   openWindows = 0;
@@ -128,6 +134,21 @@ export class FakePciFunction implements PciFunction {
   disableMsix(): void {
     this.#event('disable MSI-X');
     this.handlers = [];
+  }
+
+  enableIntx(handler: () => void): void {
+    if (!this.hasIntx) throw new RangeError('there is no interrupt pin');
+    this.#event('enable INTx');
+    this.intxHandler = handler;
+  }
+
+  disableIntx(): void {
+    this.#event('disable INTx');
+    this.intxHandler = undefined;
+  }
+
+  onRemovalRequest(handler: (() => void) | undefined): void {
+    this.removalHandler = handler;
   }
 
   setKeepAlive(keepAlive: boolean): void {

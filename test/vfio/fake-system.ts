@@ -39,6 +39,12 @@ export class FakeSystem {
     writeFileSync(join(this.sysfsRoot, 'kernel/iommu_groups', group, 'name'), `${name}\n`);
   }
 
+  addModuleParameter(module: string, name: string, value: string): void {
+    const folder = join(this.sysfsRoot, 'module', module, 'parameters');
+    mkdirSync(folder, { recursive: true });
+    writeFileSync(join(folder, name), `${value}\n`);
+  }
+
   addDeviceFile(name: string): string {
     const path = join(this.devRoot, 'vfio', name);
     writeFileSync(path, '');

@@ -44,10 +44,24 @@ describe('openVfioFunction', () => {
     expect(failure()).toMatchObject({ code: 'VFIO_IOMMU_ABSENT' });
   });
 
-  it('says so for the group that no-IOMMU mode made up, too', () => {
+  it.each([
+    ['', /The VFIO of this kernel does not do without/],
+    ['N', /echo Y > .*enable_unsafe_noiommu_mode.*all memory of the system/],
+    ['Y', /unbind it, and bind it again/],
+  ])('says what the kernel can do without one, whose switch is "%s"', (state, remedy) => {
+    system.addDevice(ADDRESS, { driver: 'virtio-pci' });
+    if (state !== '') system.addModuleParameter('vfio', 'enable_unsafe_noiommu_mode', state);
+    expect(failure()).toMatchObject({
+      code: 'VFIO_IOMMU_ABSENT',
+      remedy: expect.stringMatching(remedy) as string,
+    });
+  });
+
+  it('opens the file of a group that no-IOMMU mode made up', () => {
     system.addDevice(ADDRESS, { driver: 'vfio-pci', group: '0' });
     system.addGroupName('0', 'vfio-noiommu');
-    expect(failure()).toMatchObject({ code: 'VFIO_IOMMU_ABSENT' });
+    system.addDeviceFile('0');
+    expect(findGroup(ADDRESS, system.sysfsRoot)).toMatchObject({ id: '0', noIommu: true, node: 'noiommu-0' });
   });
 
   it('says that there is no VFIO', () => {
@@ -73,7 +87,14 @@ describe('Group.open', () => {
   const missing = (driver: string): unknown => {
     const path = join(system.devRoot, 'vfio/7');
     try {
-      return Group.open(path, { address: ADDRESS, id: '7', driver, members: [] });
+      return Group.open(path, {
+        address: ADDRESS,
+        id: '7',
+        noIommu: false,
+        node: '7',
+        driver,
+        members: [],
+      });
     } catch (error) {
       return error;
     }

@@ -63,6 +63,8 @@ describe('a split ring', () => {
     const memory = new PlainMemory();
     const dirty = {
       behindIommu: false,
+      addressing: 'physical' as const,
+      setAddressing: () => undefined,
       allocatedBytes: 0,
       allocate: (size: number) => {
         const region = memory.allocate(size);
