@@ -26,11 +26,13 @@ export interface TapNetwork {
 
 /** The addresses of the tap of the card with that number. */
 export function tapNetwork(index: number): TapNetwork {
+  // A group of zeros would be left out where the kernel writes the address.
+  const group = (index + 1).toString(16);
   return {
     hostIp: `10.64.${index}.1`,
-    hostIp6: `fd00:64:${index.toString(16)}::1`,
+    hostIp6: `fd00:64:${group}::1`,
     cardIp: `10.64.${index}.2`,
-    cardIp6: `fd00:64:${index.toString(16)}::2`,
+    cardIp6: `fd00:64:${group}::2`,
   };
 }
 

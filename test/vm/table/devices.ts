@@ -10,6 +10,6 @@ export const DEVICES: readonly DeviceRow[] = [
   }),
   row('packed rings', `${MODERN},packed=on`, { expect: { has: ['VIRTIO_F_RING_PACKED'] } }),
   row('split rings, polled', MODERN, { options: { interrupts: false } }),
-  row('tap', MODERN, { nic: { tap: {} } }),
+  row('tap', MODERN, { nic: { tap: {}, dump: true }, extras: ['tcp', 'tcp6'] }),
   row('tap, MTU 9000', `${MODERN},host_mtu=9000`, { nic: { tap: { mtu: 9000 } }, expect: { mtu: 9000 } }),
 ];

@@ -13,13 +13,18 @@ import { readFileSync } from 'node:fs';
 import { createServer, type Socket } from 'node:net';
 import { PEER_PORT } from './suite.js';
 
+/** The number of the tap that has a local address: see tapNetwork(). */
+function tapOf(localAddress: string): number {
+  const v4 = /10\.64\.(\d+)\./.exec(localAddress);
+  if (v4 !== null) return Number(v4[1]);
+  const v6 = /^fd00:64:([\da-f]+):/.exec(localAddress);
+  return Number.parseInt(v6?.[1] ?? '', 16) - 1;
+}
+
 /** Packets and bytes that came in through the tap of a local address, as the kernel counts them. */
 function tapCounters(localAddress: string): { packets: number; bytes: number } {
-  const index = /^10\.64\.(\d+)\.|^fd00:64:([\da-f]+):/.exec(localAddress.replace(/^::ffff:/, ''));
-  const number = index?.[1] ?? String(Number.parseInt(index?.[2] ?? '', 16));
-  const line = new RegExp(`^ *tap${number}: *(\\d+) +(\\d+)`, 'm').exec(
-    readFileSync('/proc/net/dev', 'utf8'),
-  );
+  const name = `tap${tapOf(localAddress)}`;
+  const line = new RegExp(`^ *${name}: *(\\d+) +(\\d+)`, 'm').exec(readFileSync('/proc/net/dev', 'utf8'));
   return { bytes: Number(line?.[1]), packets: Number(line?.[2]) };
 }
 

@@ -1,5 +1,11 @@
 /** The checks that only some rows have, by name. */
 import type { CheckName, Figures, SuiteCard } from '../../../vm/table/suite.js';
+import { checkTcp } from '../tcp/tcp-check.js';
 import type { Station } from './station.js';
 
-export const EXTRAS: Partial<Record<CheckName, (station: Station, card: SuiteCard) => Promise<Figures>>> = {};
+type Check = (station: Station, card: SuiteCard) => Promise<Figures>;
+
+export const EXTRAS: Partial<Record<CheckName, Check>> = {
+  tcp: (station, card) => checkTcp(station, card, 4),
+  tcp6: (station, card) => checkTcp(station, card, 6),
+};
