@@ -19,6 +19,8 @@ export interface VmNic {
   readonly tap?: VmTap;
   /** Whether to record what crosses between the card and its backend, as a pcap. */
   readonly dump?: boolean;
+  /** How much of a frame to record, in bytes. Default: all of it. */
+  readonly dumpLength?: number;
   /**
    * Who gets the card before the command runs: vfio-pci (`true`), the kernel's virtio_net (`false`), or
    * nobody (`'none'`). The default is `true`; without a vIOMMU it is `'none'`, since the guest's kernel then
@@ -124,12 +126,21 @@ function driverOf(nic: VmNic, iommu: boolean): PlannedNic['driver'] {
   return bind ? 'vfio-pci' : 'virtio-pci';
 }
 
-function backendArguments(backend: string, index: number, dumpFile: string | undefined): string[] {
+function backendArguments(
+  backend: string,
+  index: number,
+  { dumpLength = 65_536 }: VmNic,
+  dumpFile: string | undefined,
+): string[] {
   const [type = '', ...options] = backend.split(',');
   const netdev = ['-netdev', [type, `id=net${index}`, ...options].join(',')];
   if (dumpFile === undefined) return netdev;
   const file = dumpFile.replaceAll(',', ',,');
-  return [...netdev, '-object', `filter-dump,id=dump${index},netdev=net${index},file=${file}`];
+  return [
+    ...netdev,
+    '-object',
+    `filter-dump,id=dump${index},netdev=net${index},maxlen=${dumpLength},file=${file}`,
+  ];
 }
 
 function planNic(nic: VmNic, index: number, iommu: boolean, folder: string): PlannedNic {
@@ -144,7 +155,7 @@ function planNic(nic: VmNic, index: number, iommu: boolean, folder: string): Pla
     driver: driverOf(nic, iommu),
     dumpFile,
     tap,
-    qemuArguments: [...backendArguments(backend, index, dumpFile), ...device],
+    qemuArguments: [...backendArguments(backend, index, nic, dumpFile), ...device],
   };
 }
 

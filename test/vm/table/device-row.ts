@@ -22,11 +22,19 @@ export interface DeviceRow {
   readonly machineArguments: readonly string[];
 }
 
+/** Properties of QEMU's virtio-net-pci, of cards that have only one interface and of those that have both. */
+export const MODERN = 'iommu_platform=on,disable-legacy=on';
+export const TRANSITIONAL = 'iommu_platform=off,disable-legacy=off';
+export const LEGACY = 'disable-modern=on,disable-legacy=off';
+
+/** Beyond that, records of the wire are cut off: nobody looks at the bytes of larger segments. */
+const LONGEST_FRAME = 9100;
+
 type Given = Partial<Omit<DeviceRow, 'name'>>;
 
 /** A row: by default a card of a machine with a vIOMMU, on the network that QEMU brings itself. */
 export function row(name: string, properties: string, given: Given = {}): DeviceRow {
-  const nic: VmNic = { bind: false, dump: true, ...given.nic, properties };
+  const nic: VmNic = { bind: false, dump: true, dumpLength: LONGEST_FRAME, ...given.nic, properties };
   return {
     ...{ machine: 'iommu', options: {}, expect: {}, extras: [], without: {} },
     ...{ other: undefined, machineArguments: [] },

@@ -4,7 +4,7 @@ import { COMMON_CHECKS, type CheckReport } from './suite.js';
 
 /** What a person wants to see of the figures of a check. */
 const CELLS: Partial<Record<CheckReport['check'], (figures: CheckReport['figures']) => string>> = {
-  open: ({ transport, features }) => `${String(transport).replace('pci-', '')} ${String(features)}`,
+  features: ({ transport, features }) => `${String(transport).replace('pci-', '')} ${String(features)}`,
   ping: ({ sent, lost }) => `${Number(sent) - Number(lost)}/${String(sent)}`,
   bytes: ({ frames, longest }) => `${String(frames)} to ${String(longest)}`,
   link: ({ events }) => `${String(events)} events`,
@@ -46,16 +46,26 @@ function align(lines: readonly string[][]): string {
 
 const isPassed = ({ checks }: RowResult): boolean => checks.every(({ passed }) => passed);
 
-/** Why checks failed, a line each. */
+/** Why checks failed, a line each; without those that only follow from another one. */
 export function reasonsOf({ row, checks }: RowResult): string[] {
-  return checks
-    .filter(({ passed }) => !passed)
+  const failures = checks.filter(({ passed }) => !passed);
+  const own = failures.filter(
+    ({ reason }, at) => failures.findIndex((other) => other.reason === reason) === at,
+  );
+  return own
+    .filter(({ reason = '' }) => own.length === 1 || !reason.startsWith('not reached: '))
     .map(({ check, reason }) => `${row.name}, ${check}: ${reason ?? 'no reason was given'}`);
 }
 
 /** The checks that some rows do without, and why, a line each. */
 function notesOf({ row }: RowResult): string[] {
-  return Object.entries(row.without).map(([check, why]) => `${row.name}, no ${check}: ${why}`);
+  const notes = Object.entries(row.without).map(([check, why]) => `${row.name}, no ${check}: ${why}`);
+  if (row.nic.dump === false) {
+    notes.push(
+      `${row.name}, bytes: compared by the program alone, since QEMU records no card of several queues`,
+    );
+  }
+  return notes;
 }
 
 const section = (title: string, lines: readonly string[]): string =>

@@ -6,6 +6,7 @@ import { bundleProgram } from '../guest-programs.js';
 import { readFrames } from '../pcap.js';
 import { runVm, type VmOptions, type VmResult } from '../run-vm.js';
 import type { RunningVm } from '../session.js';
+import { VmError } from '../vm-error.js';
 import type { Boot } from './boots.js';
 import { checksOf, type DeviceRow } from './device-row.js';
 import {
@@ -124,8 +125,8 @@ function digestOfWire(records: readonly Buffer[], icmpType: number): string {
 const failed = (report: CheckReport, reason: string): CheckReport => ({ ...report, passed: false, reason });
 
 /** Compares what the program sent and received with what QEMU saw cross the wire. */
-function judgeBytes(report: CheckReport, dump: Buffer | undefined): CheckReport {
-  if (!report.passed) return report;
+function judgeBytes(report: CheckReport, nic: VmNic, dump: Buffer | undefined): CheckReport {
+  if (!report.passed || nic.dump === false) return report;
   if (dump === undefined) return failed(report, 'the wire was not recorded');
   const frames = readFrames(dump);
   const { sent, received, ...figures } = report.figures;
@@ -151,7 +152,7 @@ function judge(placed: PlacedRow, reports: readonly CheckReport[], result: VmRes
       const reason = `the program in the guest did not come that far: ${tail(result.output, row.name)}`;
       return { row: row.name, check, passed: false, figures: {}, reason };
     }
-    if (check === 'bytes') return judgeBytes(report, result.dumps[card.index]);
+    if (check === 'bytes') return judgeBytes(report, card.nic, result.dumps[card.index]);
     return check === 'close' ? judgeClose(report, card, result.dmarFaults) : report;
   });
   return { row, checks };
@@ -196,23 +197,39 @@ async function options({ machine, rows }: Boot, placed: readonly PlacedRow[]): P
   };
 }
 
+/** What has come of the rows of a guest that failed itself. */
+function failedBoot({ rows }: Boot, error: VmError): RowResult[] {
+  return rows.map((row) => ({
+    row,
+    checks: checksOf(row).map((check) => ({
+      ...{ row: row.name, check, passed: false, figures: {} },
+      reason: `${error.code}: ${error.message}`,
+    })),
+  }));
+}
+
 /**
- * Boots a guest with the cards of all its rows and takes each through the suite.
+ * Boots a guest with the cards of all its rows and takes each through the suite. Where the guest itself fails, all of
+ * its rows have failed.
  *
  * @param onReport - called with each check as it is done, before the host has had its say on it
- * @throws VmError if the guest itself fails
  */
 export async function runBoot(boot: Boot, onReport?: (report: CheckReport) => void): Promise<RowResult[]> {
   const placed = placeAll(boot.rows);
-  const result = await runVm({
-    ...(await options(boot, placed)),
-    onLine: async (line, vm) => {
-      const message = parseLine(line);
-      if (message === undefined) return;
-      if ('host' in message) await serve(placed, message, vm);
-      else onReport?.(message);
-    },
-  });
-  const reports = readReports(result.output);
-  return placed.map((one) => judge(one, reports, result));
+  try {
+    const result = await runVm({
+      ...(await options(boot, placed)),
+      onLine: async (line, vm) => {
+        const message = parseLine(line);
+        if (message === undefined) return;
+        if ('host' in message) await serve(placed, message, vm);
+        else onReport?.(message);
+      },
+    });
+    const reports = readReports(result.output);
+    return placed.map((one) => judge(one, reports, result));
+  } catch (error) {
+    if (!(error instanceof VmError)) throw error;
+    return failedBoot(boot, error);
+  }
 }

@@ -3,8 +3,10 @@ import type { FeatureName, NetDeviceOptions } from 'virtio-net';
 
 /** The checks that every card goes through, in this order. */
 export const COMMON_CHECKS = [
-  /** It opens, through the expected interface and with the expected features. */
+  /** It opens, starts, and its neighbour answers. */
   'open',
+  /** It is what it was made to be: interface, features, MTU, queue pairs. */
+  'features',
   /** Echo requests, several under way, and a reply to each. */
   'ping',
   /** Echo requests of every length; the host compares what the program saw with what crossed the wire. */
@@ -13,6 +15,8 @@ export const COMMON_CHECKS = [
   'link',
   /** Stopped, started, and traffic goes on. */
   'restart',
+  /** Reset while it runs, and brought back. */
+  'reset',
   /** Nothing is left behind, and the driver from before has the card again. */
   'close',
   /** That driver, the kernel's, gets an answer through it. */
@@ -32,6 +36,8 @@ export const EXTRA_CHECKS = [
   'steering',
   /** Frames that must and must not arrive. */
   'filters',
+  /** Two functions of a slot, which are one group, at the same time. */
+  'siblings',
   /** One queue is reset while the others go on. */
   'queue-reset',
 ] as const;

@@ -10,39 +10,42 @@ const LONG_LENGTHS = 200;
 const HEADER = 14;
 const WINDOW = 16;
 
-const lengthsOf = (count: number, length = 98): number[] => Array.from({ length: count }, () => length);
+export const lengthsOf = (count: number, length = 98): number[] =>
+  Array.from({ length: count }, () => length);
 
-function check(condition: boolean, what: string): void {
+export function check(condition: boolean, what: string): void {
   if (!condition) throw new Error(what);
 }
 
-/** It is what it was told to be, and lets frames flow. */
-export async function checkOpen(
-  station: Station,
+export async function checkOpen(station: Station): Promise<Figures> {
+  await station.device.start();
+  await station.resolvePeer();
+  return {};
+}
+
+/** It is what it was made to be. */
+export function checkFeatures(
+  { device }: Station,
   { expect }: SuiteCard,
   transport: string,
 ): Promise<Figures> {
-  const { device } = station;
   const { has = [], lacks = [] } = expect;
   const missing = has.filter((name) => !device.features.has(name));
-  check(missing.length === 0, `${missing.join(', ')} not negotiated`);
   const surplus = lacks.filter((name) => device.features.has(name));
-  check(surplus.length === 0, `${surplus.join(', ')} negotiated`);
-  if (expect.transport !== undefined) {
-    check(transport === expect.transport, `driven through ${transport}`);
-  }
-  if (expect.mtu !== undefined) check(device.mtu === expect.mtu, `the MTU is ${device.mtu}`);
-  const { queuePairs } = device as { queuePairs?: number };
-  if (expect.queuePairs !== undefined) {
-    check(queuePairs === expect.queuePairs, `${String(queuePairs)} queue pairs`);
-  }
-  await device.start();
-  await station.resolvePeer();
-  return {
+  const { queuePairs = 1 } = device as { queuePairs?: number };
+  const wrong = [
+    ...(missing.length > 0 ? [`${missing.join(', ')} not negotiated`] : []),
+    ...(surplus.length > 0 ? [`${surplus.join(', ')} negotiated`] : []),
+    ...(transport === (expect.transport ?? transport) ? [] : [`driven through ${transport}`]),
+    ...(device.mtu === (expect.mtu ?? device.mtu) ? [] : [`MTU ${device.mtu}`]),
+    ...(queuePairs === (expect.queuePairs ?? 1) ? [] : [`${queuePairs} queue pairs`]),
+  ];
+  if (wrong.length > 0) return Promise.reject(new Error(wrong.join('; ')));
+  return Promise.resolve({
     transport,
     features: device.features.negotiated.length,
     negotiated: device.features.negotiated.join(' '),
-  };
+  });
 }
 
 /** A reply to each of many, some under way at any time. */
@@ -51,6 +54,8 @@ export async function checkPing(station: Station): Promise<Figures> {
   const before = station.device.statistics();
   const milliseconds = await station.echo({ lengths: lengthsOf(count), window: WINDOW });
   const { interrupts, transmit } = station.device.statistics();
+  const woken = interrupts.receive > before.interrupts.receive;
+  check(woken !== station.polled, `${interrupts.receive} interrupts`);
   return {
     sent: count,
     lost: 0,
@@ -123,4 +128,13 @@ export async function checkRestart(station: Station): Promise<Figures> {
     await station.echo({ lengths: lengthsOf(50), window: WINDOW });
   }
   return { rounds: 3 };
+}
+
+export async function checkReset(station: Station): Promise<Figures> {
+  const { device } = station;
+  const { lost, lostSettings, automatic } = await device.reset();
+  check(device.state === 'running' && !automatic, `after the reset the device is ${device.state}`);
+  check(lostSettings.length === 0, `settings were lost: ${JSON.stringify(lostSettings)}`);
+  await station.echo({ lengths: lengthsOf(50), window: WINDOW });
+  return { lost: lost.reduce((sum, { receive, transmit }) => sum + receive + transmit, 0) };
 }

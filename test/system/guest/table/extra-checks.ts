@@ -1,6 +1,9 @@
 /** The checks that only some rows have, by name. */
 import type { CheckName, Figures, SuiteCard } from '../../../vm/table/suite.js';
+import { checkCrossing } from '../tcp/crossing.js';
 import { checkTcp } from '../tcp/tcp-check.js';
+import { checkPairs, checkQueueReset } from './queue-checks.js';
+import { checkSiblings } from './second-card.js';
 import type { Station } from './station.js';
 
 type Check = (station: Station, card: SuiteCard) => Promise<Figures>;
@@ -8,4 +11,8 @@ type Check = (station: Station, card: SuiteCard) => Promise<Figures>;
 export const EXTRAS: Partial<Record<CheckName, Check>> = {
   tcp: (station, card) => checkTcp(station, card, 4),
   tcp6: (station, card) => checkTcp(station, card, 6),
+  crossing: checkCrossing,
+  pairs: checkPairs,
+  siblings: checkSiblings,
+  'queue-reset': checkQueueReset,
 };

@@ -37,7 +37,7 @@ export class Station {
   readonly listeners = new Set<FrameListener>();
   peerMac: Uint8Array = new Uint8Array(6);
   /** Whether the program has to look for frames itself. */
-  private readonly polled: boolean;
+  readonly polled: boolean;
   private wake: () => void = () => undefined;
   private failure: Error | undefined;
 
