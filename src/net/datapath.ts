@@ -125,11 +125,6 @@ export class Datapath {
     }
   }
 
-  /** Rejects all calls that wait for frames to leave that were lost with a reset. */
-  failFlushes(error: Error): void {
-    for (const { sender } of this.pairs) sender.failFlushes(error);
-  }
-
   /** Rejects all calls that wait to send. */
   failSenders(error: Error): void {
     for (const { sender } of this.pairs) sender.fail(error);

@@ -295,10 +295,13 @@ export class Lifecycle {
     const { datapath, queuePairs, control, config, transport } = this.parts;
     this.fresh = false;
     await haltAndReset(this.parts);
-    datapath.failFlushes(framesLost(transport, reason));
     control.reset();
     config.reset();
-    return queuePairs.map((pair) => pair.reset());
+    const lost = queuePairs.map((pair) => pair.reset());
+    for (const { queuePair, transmit } of lost) {
+      if (transmit > 0) datapath.pairs[queuePair].sender.failFlushes(framesLost(transport, reason));
+    }
+    return lost;
   }
 
   private async closeNow(): Promise<void> {

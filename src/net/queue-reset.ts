@@ -18,8 +18,9 @@ export async function resetQueue(
   timeout: number,
 ): Promise<LostFrames> {
   await transport.resetQueue(queues[direction].ring.index, timeout);
-  if (direction === 'transmit') sender.failFlushes(framesLost(transport));
-  return queues.resetQueue(direction);
+  const lost = queues.resetQueue(direction);
+  if (lost.transmit > 0) sender.failFlushes(framesLost(transport));
+  return lost;
 }
 
 /** Enables a queue that was reset, and has the driver go on with it. */
