@@ -1,6 +1,7 @@
 /**
  * What goes on while the device runs: interrupts and polling, for all of its queue pairs and its configuration.
  */
+import { QueueError } from '../errors.js';
 import { STATUS, type Transport } from '../transport/transport.js';
 import type { ControlSession } from './control/control-session.js';
 import type { FrameDispatch } from './frame-dispatch.js';
@@ -107,12 +108,13 @@ export class Datapath {
     return left.reduce((sum, frames) => sum + frames, 0);
   }
 
-  /** The queue that failed with the error, if that is what failed. */
+  /** The queue in which the device broke the protocol, if the error is about that. */
   queueBrokenBy(error: Error): PairQueue | undefined {
-    for (const pair of this.pairs) {
-      const { number } = pair.queues;
-      if (pair.queues.receive.ring.broken === error) return { queuePair: number, direction: 'receive' };
-      if (pair.queues.transmit.ring.broken === error) return { queuePair: number, direction: 'transmit' };
+    if (!(error instanceof QueueError)) return undefined;
+    for (const { queues } of this.pairs) {
+      const { number: queuePair, receive, transmit } = queues;
+      if (receive.broken === error) return { queuePair, direction: 'receive' };
+      if (transmit.broken === error) return { queuePair, direction: 'transmit' };
     }
     return undefined;
   }

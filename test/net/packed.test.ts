@@ -7,6 +7,7 @@ import './changes.test.js';
 import './failing-calls.test.js';
 import './open-close.test.js';
 import './receive.test.js';
+import './recovery.test.js';
 import './sender.test.js';
 import './stalls.test.js';
 import './transmit.test.js';
