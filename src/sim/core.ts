@@ -4,7 +4,7 @@ import type { Logger } from '../log.js';
 import { STATUS, type QueueLayout } from '../transport/transport.js';
 import type { ConfigSpace } from './config-space.js';
 import type { DeviceQueue } from './device-queue.js';
-import { canWorkWith, forbiddenChoice } from './features.js';
+import { canWorkWith, forbiddenChoice, hasFeature } from './features.js';
 import type { Interrupts } from './interrupts.js';
 import { hex, type SimulatedMemory, type SimulatedRegion } from './memory.js';
 import { largestQueue, openQueue } from './queue-format.js';
@@ -13,8 +13,14 @@ import { DriverViolation } from './violation.js';
 
 /** What a kind of device does with its queues. Its methods may throw a DriverViolation. */
 export interface DeviceFunction {
-  queueEnabled(index: number, queue: DeviceQueue, features: bigint): void;
+  /** The features that driver and device agree on; before any queue is enabled. */
+  negotiated(features: bigint): void;
+  queueEnabled(index: number, queue: DeviceQueue): void;
+  /** The driver has reset that queue alone. */
+  queueReset(index: number): void;
   notified(index: number): void;
+  /** Counts packets that the driver is to be told of; says whether the interrupt for them has to wait. */
+  holdsInterrupt(index: number, packets: number): boolean;
   reset(): void;
 }
 
@@ -23,8 +29,10 @@ export interface CoreOptions {
   readonly offered: bigint;
   /** Says no to features that the device could work with; for tests. */
   readonly acceptFeatures: (features: bigint) => boolean;
-  readonly queueCount: number;
-  readonly queueSize: number;
+  /** The largest size of each queue. */
+  readonly queueSizes: readonly number[];
+  /** Whether the device has the legacy interface alone. */
+  readonly legacy: boolean;
   readonly isolation: boolean;
   readonly usedBatches: boolean;
   readonly logger: Logger;
@@ -45,6 +53,12 @@ const STEPS: readonly (readonly [name: string, bit: number, before: number])[] =
   ['FEATURES_OK', STATUS.FEATURES_OK, STATUS.DRIVER],
   ['DRIVER_OK', STATUS.DRIVER_OK, STATUS.FEATURES_OK],
 ];
+/** Without FEATURES_OK (VIRTIO 1.3, 3.1.2). */
+const LEGACY_STEPS: typeof STEPS = [
+  ['ACKNOWLEDGE', STATUS.ACKNOWLEDGE, 0],
+  ['DRIVER', STATUS.DRIVER, STATUS.ACKNOWLEDGE],
+  ['DRIVER_OK', STATUS.DRIVER_OK, STATUS.DRIVER],
+];
 const ALL_STATUS_BITS = Object.values(STATUS).reduce((bits, bit) => bits | bit, 0);
 
 export class DeviceCore {
@@ -53,6 +67,11 @@ export class DeviceCore {
   /** What rules the driver broke, a sentence each, the oldest first. */
   readonly violations: string[] = [];
   readonly #queues: (DeviceQueue | undefined)[];
+  /** Queues whose interrupt waits until more has come together. */
+  readonly #held = new Set<number>();
+  /** Queues that were reset by themselves and not enabled again. */
+  readonly #reset = new Set<number>();
+  #settled = false;
   #function: DeviceFunction | undefined;
   #status = 0;
   #driverFeatures = 0n;
@@ -60,7 +79,7 @@ export class DeviceCore {
   constructor(options: CoreOptions, parts: CoreParts) {
     this.options = options;
     this.parts = parts;
-    this.#queues = Array.from({ length: options.queueCount }, () => undefined);
+    this.#queues = options.queueSizes.map(() => undefined);
     parts.memory.onFree = (region) => this.#regionFreed(region);
   }
 
@@ -78,10 +97,19 @@ export class DeviceCore {
     return (this.#status & (STATUS.DRIVER_OK | STATUS.DEVICE_NEEDS_RESET)) === STATUS.DRIVER_OK;
   }
 
+  get queueCount(): number {
+    return this.#queues.length;
+  }
+
   /** The size that a queue may have at most, in the ring format that is chosen by now (VIRTIO 1.3, 4.1.4.3.1). */
-  get maxQueueSize(): number {
+  maxQueueSize(index: number): number {
     const chosen = this.#has(STATUS.FEATURES_OK) ? this.#driverFeatures : 0n;
-    return largestQueue(this.options.queueSize, chosen);
+    const size = this.options.queueSizes.at(index);
+    return index < 0 || size === undefined ? 0 : largestQueue(size, chosen);
+  }
+
+  isQueueEnabled(index: number): boolean {
+    return this.#queues[index] !== undefined;
   }
 
   writeStatus(value: number): void {
@@ -93,16 +121,16 @@ export class DeviceCore {
     this.guard(() => {
       if (!this.#has(STATUS.DRIVER)) throw new DriverViolation('features were written before DRIVER was set');
       if (this.#has(STATUS.FEATURES_OK)) throw new DriverViolation('features were written after FEATURES_OK');
+      if (this.#settled) throw new DriverViolation('features were written after a queue was enabled');
       this.#driverFeatures = features;
     });
   }
 
   enableQueue(index: number, layout: QueueLayout): void {
-    const { name, queueCount } = this.options;
     if (!(index in this.#queues)) {
       throw new DeviceError(
         'DEVICE_QUEUE_UNAVAILABLE',
-        `${name} has ${queueCount} queues, but no queue ${index}`,
+        `${this.options.name} has ${this.queueCount} queues, but no queue ${index}`,
       );
     }
     this.guard(() => {
@@ -111,9 +139,34 @@ export class DeviceCore {
     });
   }
 
+  /**
+   * Resets one queue, which may then be enabled anew (VIRTIO 1.3, 2.6.1).
+   *
+   * @returns whether it was reset
+   */
+  resetQueue(index: number): boolean {
+    return (
+      this.guard(() => {
+        const queue = this.#queues[index];
+        const what = `queue ${index} was reset`;
+        if (!hasFeature(this.#driverFeatures, 'VIRTIO_F_RING_RESET') || !this.#settled)
+          throw new DriverViolation(`${what}, but VIRTIO_F_RING_RESET was not negotiated`);
+        if (queue === undefined) throw new DriverViolation(`${what}, but it is not enabled`);
+        if (this.isLive) this.#within(index, () => queue.verifyOwned());
+        this.#queues[index] = undefined;
+        this.#reset.add(index);
+        this.#held.delete(index);
+        this.#function?.queueReset(index);
+        this.parts.interrupts.unmapQueue(index);
+        return true;
+      }) === true
+    );
+  }
+
   notify(index: number, data?: number): void {
     const { counters } = this.parts;
     counters.notifications++;
+    if (index in this.#queues) counters.queues[index].notifications++;
     this.guard(() => {
       if (!this.#has(STATUS.DRIVER_OK))
         throw new DriverViolation(`queue ${index} was notified before DRIVER_OK`);
@@ -132,12 +185,23 @@ export class DeviceCore {
     return this.guard(() => this.#within(index, run));
   }
 
-  /** Shows the driver what was completed, and interrupts where that is wanted. */
-  publish(index: number): void {
-    const { counters, interrupts } = this.parts;
+  /** Shows the driver what was completed, so many packets, and interrupts where that is wanted. */
+  publish(index: number, packets = 1): void {
+    const { counters } = this.parts;
     const wish = this.#queues[index]?.publish();
+    if (wish === undefined || wish === 'nothing') return;
     if (wish === 'suppressed') counters.interruptsSuppressed++;
-    if (wish === 'wanted' && interrupts.raiseQueue(index)) counters.interruptsSent++;
+    if (wish === 'wanted') this.#held.add(index);
+    if (this.#function?.holdsInterrupt(index, packets) !== true) this.raiseHeld(index);
+    else if (wish === 'wanted') counters.interruptsCoalesced++;
+  }
+
+  /** Interrupts for a queue, if the driver is to be told of anything that was completed. */
+  raiseHeld(index: number): void {
+    if (!this.#held.delete(index) || !this.parts.interrupts.raiseQueue(index)) return;
+    const { counters } = this.parts;
+    counters.interruptsSent++;
+    counters.queues[index].interruptsSent++;
   }
 
   /** Tells the driver, if one is at work, that the configuration has changed (VIRTIO 1.3, 2.5, 3.1). */
@@ -153,10 +217,22 @@ export class DeviceCore {
     this.configChanged();
   }
 
+  /** The device is taken away: it works no more. What the driver does to its memory from now on is no matter. */
+  stop(): void {
+    this.#clear();
+  }
+
   reset(): void {
     if (this.isLive) this.guard(() => this.#verifyQueues());
+    this.#clear();
+  }
+
+  #clear(): void {
     this.#status = 0;
     this.#driverFeatures = 0n;
+    this.#settled = false;
+    this.#held.clear();
+    this.#reset.clear();
     this.#queues.fill(undefined);
     this.#function?.reset();
     this.parts.interrupts.unmapAll();
@@ -200,14 +276,30 @@ export class DeviceCore {
   }
 
   #takeStep(added: number): void {
-    const step = STEPS.find(([, bit]) => bit === added);
+    const steps = this.options.legacy ? LEGACY_STEPS : STEPS;
+    const step = steps.find(([, bit]) => bit === added);
     if (step === undefined) throw new DriverViolation(`the driver set the status bits ${hex(added)} at once`);
     const [name, bit, before] = step;
     if (before !== 0 && !this.#has(before)) {
-      const needed = STEPS.find(([, other]) => other === before)?.[0] ?? '';
+      const needed = steps.find(([, other]) => other === before)?.[0] ?? '';
       throw new DriverViolation(`the driver set ${name} before ${needed}`);
     }
-    if (bit !== STATUS.FEATURES_OK || this.#acceptsFeatures()) this.#status |= bit;
+    if (bit === STATUS.FEATURES_OK) {
+      if (!this.#acceptsFeatures()) return;
+      this.#settle();
+    }
+    if (bit === STATUS.DRIVER_OK) this.#settle();
+    this.#status |= bit;
+  }
+
+  /** The features stay what they are from now on. A legacy device has no way to refuse them. */
+  #settle(): void {
+    if (this.#settled) return;
+    const { legacy, offered } = this.options;
+    const forbidden = legacy ? forbiddenChoice(offered, this.#driverFeatures) : undefined;
+    if (forbidden !== undefined) throw new DriverViolation(forbidden);
+    this.#settled = true;
+    this.#function?.negotiated(this.#driverFeatures);
   }
 
   /** A refusal is the answer to a forbidden choice too: the driver is to see it, not a broken device. */
@@ -220,19 +312,30 @@ export class DeviceCore {
   }
 
   #checkMayEnable(index: number): void {
-    if (!this.#has(STATUS.FEATURES_OK))
+    const { legacy } = this.options;
+    if (legacy && !this.#has(STATUS.DRIVER))
+      throw new DriverViolation(`queue ${index} was enabled before DRIVER`);
+    if (!legacy && !this.#has(STATUS.FEATURES_OK))
       throw new DriverViolation(`queue ${index} was enabled before FEATURES_OK`);
-    if (this.#has(STATUS.DRIVER_OK)) throw new DriverViolation(`queue ${index} was enabled after DRIVER_OK`);
+    if (this.#has(STATUS.DRIVER_OK) && !this.#reset.has(index))
+      throw new DriverViolation(`queue ${index} was enabled after DRIVER_OK`);
     if (this.#queues[index] !== undefined) throw new DriverViolation(`queue ${index} was enabled twice`);
   }
 
   #enable(index: number, layout: QueueLayout): void {
-    const { maxQueueSize, parts } = this;
-    if (layout.size > maxQueueSize)
-      throw new DriverViolation(`a size of ${layout.size} is more than the ${maxQueueSize} allowed`);
+    const { parts } = this;
+    const limit = this.maxQueueSize(index);
+    if (layout.size > limit)
+      throw new DriverViolation(`a size of ${layout.size} is more than the ${limit} allowed`);
+    if (this.options.legacy && layout.size !== limit)
+      throw new DriverViolation(
+        `a size of ${layout.size} is not the ${limit} that a legacy queue is fixed to`,
+      );
+    this.#settle();
     const queue = openQueue(parts.memory, layout, this.#driverFeatures, this.options);
     this.#queues[index] = queue;
-    this.#function?.queueEnabled(index, queue, this.#driverFeatures);
+    this.#reset.delete(index);
+    this.#function?.queueEnabled(index, queue);
     this.parts.interrupts.mapQueue(index);
   }
 

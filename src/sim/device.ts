@@ -1,66 +1,16 @@
 /** The simulated network device, put together. */
-import { UsageError } from '../errors.js';
-import { SILENT, type Logger } from '../log.js';
 import type { DmaMemory } from '../memory/dma.js';
-import { parseMac } from '../packet/index.js';
 import type { Transport } from '../transport/transport.js';
-import { ConfigSpace } from './config-space.js';
-import { DeviceCore } from './core.js';
-import { featureBits, type SimulatedFeature } from './features.js';
-import { createEchoHost, type NetworkHost } from './host.js';
-import { Interrupts } from './interrupts.js';
-import { SimulatedMemory } from './memory.js';
-import { NetCard, type TransmitListener } from './net-card.js';
-import { queueSizeProblem } from './queue-format.js';
-import { noCounts, type SimulatedStatistics } from './statistics.js';
+import type { DeviceCore } from './core.js';
+import { NetCard } from './net/card.js';
+import type { CommandListener } from './net/control.js';
+import type { ArrivingOffload } from './net/delivery.js';
+import type { TransmitListener } from './net/wire.js';
+import { checkedMtu, checkedSettings, checkedSpeed, createCore } from './options.js';
+import type { SimulatedDeviceOptions, SimulatedDuplex } from './options.js';
+import { Removal } from './removal.js';
+import type { SimulatedStatistics } from './statistics.js';
 import { SimulatedTransport } from './transport.js';
-
-const QUEUE_COUNT = 2;
-
-export interface SimulatedDeviceOptions {
-  /** What the device is called in logs and messages; `simulated` if it is left out. */
-  readonly name?: string;
-  /** The MAC address in the configuration; `52:54:00:12:34:56` if it is left out. */
-  readonly mac?: string;
-  /** The MTU in the configuration, 68 to 65535; 1500 if it is left out. */
-  readonly mtu?: number;
-  /**
-   * The features that the device offers, by name or as bits. If it is left out: VIRTIO_F_VERSION_1,
-   * VIRTIO_F_ACCESS_PLATFORM, VIRTIO_F_RING_EVENT_IDX, VIRTIO_F_RING_INDIRECT_DESC, VIRTIO_NET_F_MAC,
-   * VIRTIO_NET_F_STATUS and VIRTIO_NET_F_MTU. On request there are VIRTIO_F_RING_PACKED, for packed virtqueues
-   * in place of split ones, and VIRTIO_NET_F_MRG_RXBUF. Bits that it does not implement may be offered, but it
-   * refuses FEATURES_OK to a driver that accepts one.
-   */
-  readonly features?: bigint | readonly SimulatedFeature[];
-  /** A last word on the features that a driver chose, so that a refusal can be tested. */
-  readonly acceptFeatures?: (features: bigint) => boolean;
-  /**
-   * The largest size of each queue, up to 32768; 256 if it is left out. It must be a power of two, unless
-   * VIRTIO_F_RING_PACKED is offered: then a driver that does not accept that is told the next lower power of two.
-   */
-  readonly queueSize?: number;
-  /** Whether the link is up at first; true if it is left out. */
-  readonly linkUp?: boolean;
-  /** What is at the other end of the wire: an echo host at 10.0.2.2 if it is left out, nobody with null. */
-  readonly host?: NetworkHost | null;
-  /** How many interrupt vectors there are; one for each queue and the configuration if it is left out. */
-  readonly vectors?: number;
-  /** How long an interrupt takes, in milliseconds; with 0 it comes on the next turn of the event loop. */
-  readonly interruptDelayMs?: number;
-  /** How many bytes of DMA memory there are; 1 GiB if it is left out. */
-  readonly memoryLimit?: number;
-  /** Whether the memory claims to lie behind an IOMMU, see `DmaMemory.behindIommu`; true if it is left out. */
-  readonly behindIommu?: boolean;
-  /** Whether to check that the driver leaves alone what the device owns: descriptors, buffers, its area. */
-  readonly isolation?: boolean;
-  /**
-   * Whether the device returns buffers by the batch, all by the entry of the last one, where VIRTIO_F_IN_ORDER was
-   * negotiated, which allows that; true if it is left out. Otherwise each buffer has an entry of its own.
-   */
-  readonly usedBatches?: boolean;
-  /** Told of every rule that the driver breaks. */
-  readonly logger?: Logger;
-}
 
 /**
  * A virtio network device in software, the other end of the rings, for programs and tests without a card.
@@ -93,14 +43,47 @@ export interface SimulatedDevice {
    */
   setMtu(mtu: number): void;
   /**
+   * Changes speed and duplex mode, either to unknown if it is left out. A device that keeps to the specification does
+   * so while the link is down (VIRTIO 1.3, 5.1.4.1).
+   *
+   * @throws UsageError OPTION_INVALID
+   */
+  setSpeed(speed?: number, duplex?: SimulatedDuplex): void;
+  /** Asks the driver to announce itself to the network (VIRTIO_NET_F_GUEST_ANNOUNCE), as after a migration. */
+  announce(): void;
+  /**
    * A frame arrives from the wire.
    *
    * @returns whether the driver got it; if not, `statistics` says why
    * @throws UsageError FRAME_TOO_SHORT
    */
   inject(frame: Uint8Array): boolean;
+  /**
+   * A frame arrives with offload fields: a checksum that is partial or was found right, or a large packet. Where the
+   * driver has not negotiated or has turned off what they need, it gets whole frames with complete checksums.
+   *
+   * The device itself puts the sum of the pseudo header where a partial checksum of TCP or UDP goes; fields that are
+   * left out it finds in the frame.
+   *
+   * @returns whether the driver got all of it; if not, `statistics` says why
+   * @throws UsageError FRAME_TOO_SHORT; OPTION_INVALID if the frame is not what the fields say
+   */
+  injectOffload(frame: Uint8Array, offload: ArrivingOffload): boolean;
+  /**
+   * Puts bytes into the next receive buffers as they are, header of virtio and all, whatever was negotiated: what a
+   * driver makes of a device that breaks the rules can be tested by it.
+   *
+   * @param queue - index of a receive queue; 0 if it is left out
+   * @returns whether the driver had room for them
+   */
+  injectRaw(packet: Uint8Array, queue?: number): boolean;
   /** Calls the listener with a copy of each frame that the driver sends, until the function returned is called. */
   onTransmit(listener: TransmitListener): () => void;
+  /**
+   * Calls the listener with each command of the control queue before it is carried out, until the function returned
+   * is called. It may say `refuse`: the device answers VIRTIO_NET_ERR; or `silence`: it never answers.
+   */
+  onCommand(listener: CommandListener): () => void;
   /**
    * While held, the device keeps the transmit buffers that it takes, as a slow one does; the frames go out all
    * the same. Letting go returns them.
@@ -108,6 +91,12 @@ export interface SimulatedDevice {
   holdTransmit(hold: boolean): void;
   /** The device meets an error of its own: sets DEVICE_NEEDS_RESET, interrupts, and stops working. */
   needsReset(): void;
+  /** The machine asks the driver to give the device up (`Transport.onRemoval`); the device goes on until `unplug()`. */
+  requestRemoval(): void;
+  /** The device goes, asked for or not: whatever is read of it is all ones, and what is written has no effect. */
+  unplug(): void;
+  /** An interrupt comes that has no cause, as from another device on the same line. */
+  interruptWithoutCause(): void;
 }
 
 /**
@@ -122,23 +111,22 @@ export function createSimulatedDevice(options: SimulatedDeviceOptions = {}): Sim
 class NetDeviceModel implements SimulatedDevice {
   readonly #core: DeviceCore;
   readonly #card: NetCard;
+  #removal = new Removal();
   #transport: SimulatedTransport | undefined;
 
   constructor(options: SimulatedDeviceOptions) {
-    const wire = {
-      host: options.host === undefined ? createEchoHost() : options.host,
-      mtu: checkedMtu(options.mtu ?? 1500),
-      linkUp: options.linkUp ?? true,
-    };
-    const offered = featureBits(options.features);
-    const mac = parseMac(options.mac ?? '52:54:00:12:34:56');
-    this.#core = createCore(options, offered, new ConfigSpace({ ...wire, offered, mac }));
-    this.#card = new NetCard(this.#core, wire);
+    const settings = checkedSettings(options);
+    this.#core = createCore(settings);
+    this.#card = new NetCard(this.#core, settings);
     this.#core.attach(this.#card);
   }
 
   get transport(): Transport {
-    this.#transport ??= new SimulatedTransport(this.#core, () => (this.#transport = undefined));
+    this.#transport ??= new SimulatedTransport(
+      this.#core,
+      this.#removal,
+      () => (this.#transport = undefined),
+    );
     return this.#transport;
   }
 
@@ -170,12 +158,33 @@ class NetDeviceModel implements SimulatedDevice {
     this.#card.setMtu(checkedMtu(mtu));
   }
 
+  setSpeed(speed?: number, duplex?: SimulatedDuplex): void {
+    const checked = checkedSpeed(speed, duplex);
+    this.#card.setSpeed(checked.speed, checked.duplex);
+  }
+
+  announce(): void {
+    this.#card.announce();
+  }
+
   inject(frame: Uint8Array): boolean {
     return this.#card.inject(frame);
   }
 
+  injectOffload(frame: Uint8Array, offload: ArrivingOffload): boolean {
+    return this.#card.inject(frame, offload);
+  }
+
+  injectRaw(packet: Uint8Array, queue = 0): boolean {
+    return this.#card.injectRaw(packet, queue);
+  }
+
   onTransmit(listener: TransmitListener): () => void {
     return this.#card.onTransmit(listener);
+  }
+
+  onCommand(listener: CommandListener): () => void {
+    return this.#card.onCommand(listener);
   }
 
   holdTransmit(hold: boolean): void {
@@ -185,41 +194,17 @@ class NetDeviceModel implements SimulatedDevice {
   needsReset(): void {
     this.#core.askForReset();
   }
-}
 
-function createCore(options: SimulatedDeviceOptions, offered: bigint, config: ConfigSpace): DeviceCore {
-  const settings = {
-    name: options.name ?? 'simulated',
-    offered,
-    acceptFeatures: options.acceptFeatures ?? (() => true),
-    queueCount: QUEUE_COUNT,
-    queueSize: checkedQueueSize(options.queueSize ?? 256, offered),
-    isolation: options.isolation ?? false,
-    usedBatches: options.usedBatches ?? true,
-    logger: options.logger ?? SILENT,
-  };
-  const vectors = checkedNumber('vectors', options.vectors ?? QUEUE_COUNT + 1, 0, 2048);
-  const delayMs = checkedNumber('interruptDelayMs', options.interruptDelayMs ?? 0, 0, 2 ** 31 - 1);
-  const memoryLimit = checkedNumber('memoryLimit', options.memoryLimit ?? 2 ** 30, 0, 2 ** 32);
-  return new DeviceCore(settings, {
-    memory: new SimulatedMemory({ limit: memoryLimit, behindIommu: options.behindIommu ?? true }),
-    interrupts: new Interrupts({ vectors, delayMs }),
-    config,
-    counters: noCounts(),
-  });
-}
+  requestRemoval(): void {
+    this.#removal.request();
+  }
 
-function checkedMtu(mtu: number): number {
-  return checkedNumber('mtu', mtu, 68, 65_535);
-}
+  unplug(): void {
+    this.#core.stop();
+    this.#removal.go();
+  }
 
-function checkedQueueSize(size: number, offered: bigint): number {
-  const problem = queueSizeProblem(size, offered);
-  if (problem === undefined) return size;
-  throw new UsageError('OPTION_INVALID', `queueSize is ${size}, which ${problem}`);
-}
-
-function checkedNumber(name: string, value: number, min: number, max: number): number {
-  if (Number.isInteger(value) && value >= min && value <= max) return value;
-  throw new UsageError('OPTION_INVALID', `${name} is ${value}, not a whole number from ${min} to ${max}`);
+  interruptWithoutCause(): void {
+    this.#core.parts.interrupts.raiseSpurious();
+  }
 }

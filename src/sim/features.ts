@@ -3,10 +3,29 @@ import { UsageError } from '../errors.js';
 
 /** Number of each feature bit that the simulated device implements. */
 export const SIMULATED_FEATURES = {
+  VIRTIO_NET_F_CSUM: 0,
+  VIRTIO_NET_F_GUEST_CSUM: 1,
+  VIRTIO_NET_F_CTRL_GUEST_OFFLOADS: 2,
   VIRTIO_NET_F_MTU: 3,
   VIRTIO_NET_F_MAC: 5,
+  VIRTIO_NET_F_GUEST_TSO4: 7,
+  VIRTIO_NET_F_GUEST_TSO6: 8,
+  VIRTIO_NET_F_GUEST_ECN: 9,
+  VIRTIO_NET_F_GUEST_UFO: 10,
+  VIRTIO_NET_F_HOST_TSO4: 11,
+  VIRTIO_NET_F_HOST_TSO6: 12,
+  VIRTIO_NET_F_HOST_ECN: 13,
+  VIRTIO_NET_F_HOST_UFO: 14,
   VIRTIO_NET_F_MRG_RXBUF: 15,
   VIRTIO_NET_F_STATUS: 16,
+  VIRTIO_NET_F_CTRL_VQ: 17,
+  VIRTIO_NET_F_CTRL_RX: 18,
+  VIRTIO_NET_F_CTRL_VLAN: 19,
+  VIRTIO_NET_F_CTRL_RX_EXTRA: 20,
+  VIRTIO_NET_F_GUEST_ANNOUNCE: 21,
+  VIRTIO_NET_F_MQ: 22,
+  VIRTIO_NET_F_CTRL_MAC_ADDR: 23,
+  VIRTIO_F_ANY_LAYOUT: 27,
   VIRTIO_F_RING_INDIRECT_DESC: 28,
   VIRTIO_F_RING_EVENT_IDX: 29,
   VIRTIO_F_VERSION_1: 32,
@@ -15,6 +34,20 @@ export const SIMULATED_FEATURES = {
   VIRTIO_F_IN_ORDER: 35,
   VIRTIO_F_ORDER_PLATFORM: 36,
   VIRTIO_F_NOTIFICATION_DATA: 38,
+  VIRTIO_F_RING_RESET: 40,
+  VIRTIO_NET_F_DEVICE_STATS: 50,
+  VIRTIO_NET_F_HASH_TUNNEL: 51,
+  VIRTIO_NET_F_VQ_NOTF_COAL: 52,
+  VIRTIO_NET_F_NOTF_COAL: 53,
+  VIRTIO_NET_F_GUEST_USO4: 54,
+  VIRTIO_NET_F_GUEST_USO6: 55,
+  VIRTIO_NET_F_HOST_USO: 56,
+  VIRTIO_NET_F_HASH_REPORT: 57,
+  VIRTIO_NET_F_GUEST_HDRLEN: 59,
+  VIRTIO_NET_F_RSS: 60,
+  VIRTIO_NET_F_RSC_EXT: 61,
+  VIRTIO_NET_F_STANDBY: 62,
+  VIRTIO_NET_F_SPEED_DUPLEX: 63,
 } as const;
 
 export type SimulatedFeature = keyof typeof SIMULATED_FEATURES;
@@ -28,6 +61,9 @@ const DEFAULT_FEATURES: readonly SimulatedFeature[] = [
   'VIRTIO_NET_F_STATUS',
   'VIRTIO_NET_F_MTU',
 ];
+
+/** The bits that the legacy interface has (VIRTIO 1.3, 2.2.3). */
+const LEGACY_BITS = 0xffff_ffffn;
 
 /** Each feature bit with those of which it needs at least one (VIRTIO 1.3, 5.1.3.1). */
 const REQUIREMENTS: readonly (readonly [bit: number, oneOf: readonly number[]])[] = [
@@ -44,8 +80,16 @@ const REQUIREMENTS: readonly (readonly [bit: number, oneOf: readonly number[]])[
   [21, [17]], // GUEST_ANNOUNCE: CTRL_VQ
   [22, [17]], // MQ: CTRL_VQ
   [23, [17]], // CTRL_MAC_ADDR: CTRL_VQ
+  [51, [17]], // HASH_TUNNEL: CTRL_VQ
+  [51, [57, 60]], // HASH_TUNNEL: HASH_REPORT or RSS
+  [52, [17]], // VQ_NOTF_COAL: CTRL_VQ
+  [53, [17]], // NOTF_COAL: CTRL_VQ
+  [54, [1]], // GUEST_USO4: GUEST_CSUM
+  [55, [1]], // GUEST_USO6: GUEST_CSUM
+  [56, [0]], // HOST_USO: CSUM
   [60, [17]], // RSS: CTRL_VQ
   [61, [11, 12]], // RSC_EXT: HOST_TSO4 or HOST_TSO6
+  [64, [60]], // RSS_CONTEXT: RSS
 ];
 
 /**
@@ -53,7 +97,15 @@ const REQUIREMENTS: readonly (readonly [bit: number, oneOf: readonly number[]])[
  *
  * @throws UsageError OPTION_INVALID for a name that is unknown
  */
-export function featureBits(features: bigint | readonly SimulatedFeature[] = DEFAULT_FEATURES): bigint {
+export function featureBits(
+  features: bigint | readonly SimulatedFeature[] = DEFAULT_FEATURES,
+  legacy = false,
+): bigint {
+  const offered = bitsOf(features);
+  return legacy ? offered & LEGACY_BITS : offered;
+}
+
+function bitsOf(features: bigint | readonly SimulatedFeature[]): bigint {
   if (typeof features === 'bigint') return features;
   return features.reduce((bits, name) => bits | (1n << BigInt(bitNumber(name))), 0n);
 }

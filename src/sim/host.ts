@@ -17,17 +17,24 @@ import {
   sameAddress,
   type EthernetHeader,
 } from '../packet/index.js';
+import type { ArrivingOffload } from './net/delivery.js';
+import type { FrameOffload } from './net/offload.js';
 import { later } from './scheduling.js';
+
+/** Brings a frame to the driver; false if it had no room for it. */
+export type SendToDriver = (frame: Uint8Array, offload?: ArrivingOffload) => boolean;
 
 /** What a simulated device has at the other end of its wire. */
 export interface NetworkHost {
   /**
    * A frame has come from the driver.
    *
-   * @param frame - a copy, which the host may keep
-   * @param send - sends a frame to the driver, now or later; false if the driver had no room for it
+   * @param frame - a copy, which the host may keep; its checksums are complete
+   * @param send - sends a frame to the driver, now or later; false if the driver had no room for it. With offload
+   *   fields, it is a large packet, or has a checksum that is partial or found right, see `injectOffload()`
+   * @param offload - what it was when the driver sent it: with `gso`, a large packet that was not segmented
    */
-  receive(frame: Uint8Array, send: (frame: Uint8Array) => boolean): void;
+  receive(frame: Uint8Array, send: SendToDriver, offload?: FrameOffload): void;
 }
 
 export interface EchoHostOptions {

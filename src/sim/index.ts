@@ -5,7 +5,7 @@
  *
  * @packageDocumentation
  */
-export { createSimulatedDevice, type SimulatedDevice, type SimulatedDeviceOptions } from './device.js';
+export { createSimulatedDevice, type SimulatedDevice } from './device.js';
 export { SIMULATED_FEATURES, type SimulatedFeature } from './features.js';
 export {
   createEchoHost,
@@ -13,6 +13,11 @@ export {
   type EchoHostOptions,
   type EchoHostStatistics,
   type NetworkHost,
+  type SendToDriver,
 } from './host.js';
-export type { TransmitListener } from './net-card.js';
-export type { SimulatedStatistics } from './statistics.js';
+export type { CommandListener, CommandVerdict, ControlCommand } from './net/control.js';
+export type { ArrivingOffload } from './net/delivery.js';
+export type { FrameOffload } from './net/offload.js';
+export type { SentDetails, TransmitListener } from './net/wire.js';
+export type { SimulatedDeviceOptions, SimulatedDuplex } from './options.js';
+export type { SimulatedQueueStatistics, SimulatedStatistics } from './statistics.js';

@@ -1,19 +1,28 @@
 /** The transport that leads to a simulated device. */
-import { UsageError } from '../errors.js';
+import { DeviceError, UsageError } from '../errors.js';
 import type { DmaMemory } from '../memory/dma.js';
 import type { AccessWidth, InterruptHandlers, QueueLayout, Transport } from '../transport/transport.js';
 import type { DeviceCore } from './core.js';
+import type { Removal } from './removal.js';
 import { DriverViolation } from './violation.js';
+
+/** What the registers of a device that has gone read as. */
+const ALL_ONES = 0xffff_ffff;
+const LEGACY_FEATURES = 0xffff_ffffn;
+const ALL_FEATURES = 0xffff_ffff_ffff_ffffn;
 
 export class SimulatedTransport implements Transport {
   readonly kind = 'simulated';
-  readonly legacy = false;
+  readonly legacy: boolean;
   readonly #core: DeviceCore;
+  readonly #removal: Removal;
   readonly #onClose: () => void;
   #closed = false;
 
-  constructor(core: DeviceCore, onClose: () => void) {
+  constructor(core: DeviceCore, removal: Removal, onClose: () => void) {
+    this.legacy = core.options.legacy;
     this.#core = core;
+    this.#removal = removal;
     this.#onClose = onClose;
   }
 
@@ -26,7 +35,7 @@ export class SimulatedTransport implements Transport {
   }
 
   get queueCount(): number {
-    return this.#core.options.queueCount;
+    return this.#core.queueCount;
   }
 
   get configLength(): number {
@@ -34,56 +43,60 @@ export class SimulatedTransport implements Transport {
   }
 
   readStatus(): number {
-    return this.#open().status;
+    const { status } = this.#open();
+    if (!this.#removal.isGone) return status;
+    throw new DeviceError('DEVICE_REMOVED', `${this.name} no longer answers: its registers read as all ones`);
   }
 
   writeStatus(status: number): void {
-    this.#open().writeStatus(status);
+    this.#present()?.writeStatus(status);
   }
 
   readDeviceFeatures(): bigint {
-    return this.#open().options.offered;
+    const core = this.#present();
+    if (this.legacy) return (core?.options.offered ?? ALL_FEATURES) & LEGACY_FEATURES;
+    return core?.options.offered ?? ALL_FEATURES;
   }
 
   writeDriverFeatures(features: bigint): void {
-    this.#open().writeDriverFeatures(features);
+    this.#present()?.writeDriverFeatures(features);
   }
 
   maxQueueSize(queue: number): number {
-    const { options, maxQueueSize } = this.#open();
-    return queue >= 0 && queue < options.queueCount ? maxQueueSize : 0;
+    const core = this.#present();
+    return core === undefined ? ALL_ONES & 0xffff : core.maxQueueSize(queue);
   }
 
   enableQueue(queue: number, layout: QueueLayout): void {
-    this.#open().enableQueue(queue, layout);
+    this.#present()?.enableQueue(queue, layout);
   }
 
   notify(queue: number, data?: number): void {
-    this.#open().notify(queue, data);
+    this.#present()?.notify(queue, data);
   }
 
-  resetQueue(queue: number): Promise<void> {
-    return Promise.reject(
-      new UsageError('FEATURE_NOT_NEGOTIATED', `Queue ${queue} of ${this.name} can not be reset alone`),
-    );
+  async resetQueue(queue: number): Promise<void> {
+    const core = this.#present();
+    if (core === undefined) throw new DeviceError('DEVICE_REMOVED', `${this.name} has gone`);
+    await Promise.resolve();
+    if (core.resetQueue(queue)) return;
+    throw new DeviceError('DEVICE_QUEUE_RESET_TIMEOUT', `Queue ${queue} of ${this.name} was not reset`);
   }
 
   /** A field that is not there reads as 0, after the violation was recorded. */
   readConfig(offset: number, width: AccessWidth): number {
-    const core = this.#open();
+    const core = this.#present();
+    if (core === undefined) return ALL_ONES >>> (32 - 8 * width);
     return core.guard(() => core.parts.config.read(offset, width)) ?? 0;
   }
 
-  writeConfig(offset: number): void {
-    this.#open();
-    throw new UsageError(
-      'OPTION_INVALID',
-      `${this.name} has no field at ${offset} of its configuration that a driver may write`,
-    );
+  writeConfig(offset: number, width: AccessWidth, value: number): void {
+    const core = this.#present();
+    core?.guard(() => core.parts.config.write(offset, width, value));
   }
 
   readConfigGeneration(): number {
-    return this.#open().parts.config.generation;
+    return this.#present()?.parts.config.generation ?? 0xff;
   }
 
   enableInterrupts(queues: number, handlers: InterruptHandlers): void {
@@ -98,16 +111,16 @@ export class SimulatedTransport implements Transport {
     this.#core.parts.interrupts.setKeepAlive(keepAlive);
   }
 
-  /** Nobody takes this device away: the handler is never called. */
-  onRemoval(): void {
-    this.#open();
+  onRemoval(handler: (() => void) | undefined): void {
+    this.#removal.listen(handler);
   }
 
   close(): Promise<void> {
     if (this.#closed) return Promise.resolve();
-    this.#core.guard(() => this.#checkReset());
+    if (!this.#removal.isGone) this.#core.guard(() => this.#checkReset());
     this.#core.reset();
     this.#core.parts.interrupts.disable();
+    this.#removal.listen(undefined);
     this.#closed = true;
     this.#onClose();
     return Promise.resolve();
@@ -116,6 +129,12 @@ export class SimulatedTransport implements Transport {
   #checkReset(): void {
     if (this.#core.status === 0) return;
     throw new DriverViolation('the transport was closed before the device was reset');
+  }
+
+  /** The device, unless it has gone: then nothing that is written has an effect. */
+  #present(): DeviceCore | undefined {
+    const core = this.#open();
+    return this.#removal.isGone ? undefined : core;
   }
 
   #open(): DeviceCore {
