@@ -37,6 +37,10 @@ const PCI_ERRORS = {
     meaning: 'The kernel did not bind the device to the driver that was asked for.',
     remedy: 'Load the driver (modprobe vfio-pci) and read the kernel log (dmesg).',
   },
+  PCI_INTERFACE_ABSENT: {
+    meaning: 'The device has not the virtio interface, modern or legacy, that it was to be driven through.',
+    remedy: "Leave { pciInterface } at 'auto'.",
+  },
   PCI_CAPABILITY_INVALID: {
     meaning: 'The virtio capabilities in the PCI configuration space are missing or make no sense.',
     remedy: 'The device or the hypervisor is at fault; report it with the output of lspci -vvv -s ADDRESS.',

@@ -553,8 +553,16 @@ function checkDirection(direction: string): void {
 async function openAddress(address: string, settings: Settings, log: Logger): Promise<Transport> {
   // Loaded here, so that programs that only use the software device need nothing native.
   const { openPciTransport } = await import('./transport/open-pci.js');
-  const { takeOver, hugePages, signal } = settings;
-  return openPciTransport(address, { log, takeOver, hugePages, ...(signal === undefined ? {} : { signal }) });
+  const { takeOver, hugePages, pciInterface, interruptMode, maxVectors, signal } = settings;
+  return openPciTransport(address, {
+    log,
+    takeOver,
+    hugePages,
+    pciInterface,
+    interruptMode,
+    maxVectors,
+    signal,
+  });
 }
 
 /** Tells the device that the driver has given up on it, and resets it. */

@@ -1,7 +1,13 @@
-/** Registers of the PCI configuration space that finding capabilities needs (PCI Local Bus Specification 3.0, 6.1). */
+/** Registers of the PCI configuration space that telling devices apart and finding capabilities need (PCI Local Bus Specification 3.0, 6.1). */
 
 /** Offsets in the configuration space, in bytes. */
-export const CONFIG_SPACE = { STATUS: 0x06, CAPABILITIES_POINTER: 0x34 } as const;
+export const CONFIG_SPACE = {
+  DEVICE_ID: 0x02,
+  STATUS: 0x06,
+  REVISION: 0x08,
+  BAR_0: 0x10,
+  CAPABILITIES_POINTER: 0x34,
+} as const;
 
 /** Bit of the status register: there is a capability list. */
 export const STATUS_CAPABILITY_LIST = 0x0010;

@@ -12,8 +12,7 @@ export const TRANSITIONAL_NET_DEVICE_ID = 0x1000;
 /**
  * Checks that the device is a virtio network card. Revision and subsystem ids do not matter.
  *
- * A transitional card passes: it is driven through its modern interface, and whether it has one shows in its
- * capabilities only.
+ * A transitional card passes: which interface it has shows in its capabilities only.
  *
  * @throws PciError PCI_NOT_VIRTIO_NET, whose message says what the device is
  */

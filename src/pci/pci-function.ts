@@ -16,6 +16,13 @@ export interface RegisterWindow {
   close(): void;
 }
 
+/** A part of a BAR, in bytes from its start. */
+export interface BarPart {
+  readonly start: number;
+  /** The first byte behind it. */
+  readonly end: number;
+}
+
 export interface PciFunction {
   /** For example `0000:00:10.0`. */
   readonly address: string;
@@ -32,8 +39,11 @@ export interface PciFunction {
   /**
    * Opens a BAR of memory or of I/O ports. It is mapped; where the kernel does not let it be mapped, as with I/O ports,
    * each access is a system call instead.
+   *
+   * @param part - what is going to be accessed; of a large BAR no more need be mapped. The rest can be accessed all the
+   *   same, by system call. The whole BAR unless told.
    */
-  openBar(bar: number): RegisterWindow;
+  openBar(bar: number, part?: BarPart): RegisterWindow;
 
   /** Turns memory decoding, I/O decoding and bus mastering (DMA) on. */
   enable(): void;

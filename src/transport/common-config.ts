@@ -49,9 +49,6 @@ const REGISTERS = {
 const NOTIF_CONFIG_DATA = { bit: 1n << 39n, name: 'VIRTIO_F_NOTIF_CONFIG_DATA', end: 58 } as const;
 const RING_RESET = { bit: 1n << 40n, name: 'VIRTIO_F_RING_RESET', end: 60 } as const;
 
-/** Written to a vector register, unmaps the event; read from one, says that mapping failed. */
-export const NO_VECTOR = 0xffff;
-
 const UPPER_HALF = 4;
 const FEATURE_WORDS = 2;
 const FEATURE_WORD_BITS = 32;
@@ -145,9 +142,9 @@ export class CommonConfig {
     return this.#read(REGISTERS.queueNotifConfigData);
   }
 
-  /** Whether the reset of the selected queue is under way (VIRTIO_F_RING_RESET). */
-  get queueResetting(): boolean {
-    return this.#read(REGISTERS.queueReset) !== 0;
+  /** 1 while the reset of the selected queue is under way (VIRTIO_F_RING_RESET). */
+  get queueReset(): number {
+    return this.#read(REGISTERS.queueReset);
   }
 
   /** Asks for a reset of the selected queue. */

@@ -1,7 +1,8 @@
 /** Notifying a device behind PCI of new buffers: where, how wide, and with what (VIRTIO 1.3, 4.1.4.4 and 4.1.5.2). */
-import { DeviceError } from '../errors.js';
+import type { DeviceError } from '../errors.js';
 import type { RegisterWindow } from '../pci/pci-function.js';
 import type { CommonConfig } from './common-config.js';
+import { queueUnavailable } from './queue-sizes.js';
 import type { NotifyStructure } from './virtio-capabilities.js';
 
 const NOTIFICATION_DATA = 1n << 38n;
@@ -24,8 +25,8 @@ export interface DoorbellParts {
   readonly name: string;
   readonly structure: NotifyStructure;
   readonly common: CommonConfig;
-  /** Gives a window onto the BAR of the structure in which `length` bytes from `offset` on can be reached. */
-  window(offset: number, length: number): RegisterWindow;
+  /** Gives a window onto the BAR of the structure in which `offset` can be written. */
+  window(offset: number): RegisterWindow;
 }
 
 export class Doorbells {
@@ -56,7 +57,7 @@ export class Doorbells {
     this.#checkPlace(queue, within);
     const offset = structure.offset + within;
     const id = this.#ownIds ? common.queueNotifConfigData : queue;
-    return { window: this.#parts.window(offset, this.#width), offset, id };
+    return { window: this.#parts.window(offset), offset, id };
   }
 
   connect(queue: number, doorbell: Doorbell): void {
@@ -101,6 +102,6 @@ export class Doorbells {
   }
 
   #unavailable(queue: number, what: string): DeviceError {
-    return new DeviceError('DEVICE_QUEUE_UNAVAILABLE', `Queue ${queue} of ${this.#parts.name} ${what}`);
+    return queueUnavailable(this.#parts.name, queue, what);
   }
 }

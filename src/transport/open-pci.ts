@@ -6,16 +6,19 @@ import { checkVirtioNet } from '../pci/identify.js';
 import type { PciFunction } from '../pci/pci-function.js';
 import { findPciDevice } from '../pci/sysfs.js';
 import { openVfioFunction, type HugePages, type OpenVfioOptions } from '../vfio/index.js';
-import { ModernPciTransport } from './modern-pci.js';
+import { makePciTransport, type PciInterface } from './pci-interface.js';
+import type { InterruptOptions } from './pci-interrupts.js';
 import type { Transport } from './transport.js';
 
 /** How to open a card. */
-export interface OpenPciOptions {
+export interface OpenPciOptions extends InterruptOptions {
   readonly log: Logger;
   /** Take the card even if the kernel's network interface on it is up; false unless told. */
   readonly takeOver?: boolean | undefined;
   /** Which huge pages to make memory for the card of; `'auto'` unless told. */
   readonly hugePages?: HugePages | undefined;
+  /** The interface to drive the card through; `'auto'` unless told. */
+  readonly pciInterface?: PciInterface | undefined;
   /** Gives up; what was done until then is undone. */
   readonly signal?: AbortSignal | undefined;
   /** Another place than `/sys` is for tests. */
@@ -61,7 +64,9 @@ function openBound(binding: VfioBinding, options: OpenPciOptions, parts: OpenPci
   const pciFunction = parts.openFunction(binding.address, { log, hugePages, sysfsRoot });
   try {
     pciFunction.enable();
-    return new ModernPciTransport(pciFunction, { log, release: () => binding.restore() });
+    const { pciInterface, interruptMode, maxVectors } = options;
+    const release = (): Promise<void> => binding.restore();
+    return makePciTransport(pciFunction, { log, release, pciInterface, interruptMode, maxVectors });
   } catch (error) {
     closeQuietly(pciFunction, log);
     throw error;

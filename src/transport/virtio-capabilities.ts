@@ -85,7 +85,8 @@ type Parser<T> = (source: StructureSource, at: number) => Parsed<T>;
 /**
  * Finds the structures of a function, taking the first usable one of each type.
  *
- * @throws PciError PCI_CAPABILITY_INVALID, which says what is missing, or wrong with what is there
+ * @throws PciError PCI_CAPABILITY_INVALID, which says what is missing, or wrong with what is there;
+ *   PCI_INTERFACE_ABSENT if there is no structure at all
  */
 export function findVirtioStructures(source: StructureSource): VirtioStructures {
   const offsets = listCapabilities(source)
@@ -172,10 +173,11 @@ function invalid(source: StructureSource, what: string): PciError {
 
 function noModernInterface(source: StructureSource): PciError {
   return new PciError(
-    'PCI_CAPABILITY_INVALID',
-    `${source.address} has no virtio structures: it is a legacy device`,
+    'PCI_INTERFACE_ABSENT',
+    `${source.address} has no virtio structures: it has no modern interface`,
     {
-      remedy: 'Give the device its modern interface (in QEMU, disable-modern=off).',
+      remedy:
+        "Leave { pciInterface } at 'auto', or give the device its modern interface (in QEMU, disable-modern=off).",
     },
   );
 }

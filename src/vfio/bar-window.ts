@@ -1,8 +1,9 @@
 /** A BAR, opened: mapped where the kernel allows it, by system call where not. */
 import { UsageError } from '../errors.js';
 import type { Logger } from '../log.js';
+import { pageSize } from '../native/mapped-memory.js';
 import { MmioMapping } from '../native/mmio.js';
-import type { RegisterWindow } from '../pci/pci-function.js';
+import type { BarPart, RegisterWindow } from '../pci/pci-function.js';
 import type { AccessWidth } from '../transport/transport.js';
 import { forEachOf } from './each.js';
 import { checkAccess, readRegion, writeRegion, type RegionInfo } from './region.js';
@@ -34,13 +35,20 @@ export class BarWindow implements RegisterWindow {
   #areas: Area[];
   #open = true;
 
-  constructor(owner: BarOwner, bar: number, region: RegionInfo, onClose: (window: BarWindow) => void) {
+  /** @param part - what is to be mapped of the BAR; whatever else of it is accessed is by system call */
+  constructor(
+    owner: BarOwner,
+    bar: number,
+    region: RegionInfo,
+    onClose: (window: BarWindow) => void,
+    part: BarPart = { start: 0, end: region.size },
+  ) {
     this.size = region.size;
     this.#name = `BAR ${bar} of ${owner.address}`;
     this.#owner = owner;
     this.#region = region;
     this.#onClose = onClose;
-    this.#areas = mapAreas(owner, this.#name, region);
+    this.#areas = mapAreas(owner, this.#name, region, part);
   }
 
   read(offset: number, width: AccessWidth): number {
@@ -75,9 +83,14 @@ export class BarWindow implements RegisterWindow {
 }
 
 /** Maps what can be mapped. What the kernel refuses to map after all is left to system calls. */
-function mapAreas(owner: BarOwner, name: string, region: RegionInfo): Area[] {
+function mapAreas(owner: BarOwner, name: string, region: RegionInfo, part: BarPart): Area[] {
+  const page = pageSize();
+  const from = Math.floor(part.start / page) * page;
+  const to = Math.ceil(part.end / page) * page;
   const areas: Area[] = [];
-  for (const { start, end } of region.mappable) {
+  for (const range of region.mappable) {
+    const [start, end] = [Math.max(range.start, from), Math.min(range.end, to)];
+    if (start >= end) continue;
     try {
       const mapping = MmioMapping.map(owner.deviceFd, region.offset + start, end - start);
       areas.push({ start, end, mapping });

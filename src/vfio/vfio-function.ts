@@ -2,7 +2,7 @@
 import { DeviceError, UsageError, VfioError } from '../errors.js';
 import type { Logger } from '../log.js';
 import { shim } from '../native/shim.js';
-import type { PciFunction, RegisterWindow } from '../pci/pci-function.js';
+import type { BarPart, PciFunction, RegisterWindow } from '../pci/pci-function.js';
 import type { AccessWidth } from '../transport/transport.js';
 import { BarWindow, type BarOwner } from './bar-window.js';
 import { BAR_COUNT, CONFIG_REGION, DEVICE_FLAG } from './constants.js';
@@ -85,13 +85,13 @@ export class VfioFunction implements PciFunction, BarOwner {
     return this.#bar(bar).size;
   }
 
-  openBar(bar: number): RegisterWindow {
+  openBar(bar: number, part?: BarPart): RegisterWindow {
     this.#requireOpen();
     const region = this.#bar(bar);
     if (region.size === 0) {
       throw new DeviceError('DEVICE_CONFIG_INVALID', `${this.address} has no BAR ${bar}`);
     }
-    const window = new BarWindow(this, bar, region, (closed) => this.#windows.delete(closed));
+    const window = new BarWindow(this, bar, region, (closed) => this.#windows.delete(closed), part);
     this.#windows.add(window);
     return window;
   }

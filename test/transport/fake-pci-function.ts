@@ -1,6 +1,6 @@
 /** A PCI function in memory, down to its registers, made from the PCI and VIRTIO specifications alone. */
 import type { DmaMemory } from '../../src/memory/dma.js';
-import type { PciFunction, RegisterWindow } from '../../src/pci/pci-function.js';
+import type { BarPart, PciFunction, RegisterWindow } from '../../src/pci/pci-function.js';
 import type { AccessWidth } from '../../src/transport/transport.js';
 
 /** What a BAR does when it is accessed; offsets are from its start. */
@@ -61,6 +61,12 @@ export class FakePciFunction implements PciFunction {
   keepAlive = true;
   resettable = true;
   openWindows = 0;
+  /** Vectors that the kernel has left. */
+  kernelVectors = Infinity;
+  /** Accesses to what was not to be mapped: they work, but are slow. */
+  slowAccesses = 0;
+  /** What was asked to be mapped, in the order of the opening. */
+  readonly parts: (BarPart & { readonly bar: number })[] = [];
   /** Names of calls that throw, to see what comes after. */
   readonly broken = new Set<string>();
 
@@ -80,15 +86,18 @@ export class FakePciFunction implements PciFunction {
     return this.bars.get(bar)?.size ?? 0;
   }
 
-  openBar(bar: number): RegisterWindow {
+  openBar(bar: number, part?: BarPart): RegisterWindow {
     const model = this.bars.get(bar);
     if (model === undefined) throw new RangeError(`there is no BAR ${bar}`);
+    const { start, end } = part ?? { start: 0, end: model.size };
+    this.parts.push({ bar, start, end });
     this.#event(`open BAR ${bar}`);
     this.openWindows++;
     let open = true;
     const check = (offset: number, width: AccessWidth): void => {
       if (!open) throw new Error(`BAR ${bar} is closed`);
       checkAccess(offset, width, model.size);
+      if (offset < start || offset + width > end) this.slowAccesses++;
     };
     return {
       size: model.size,
@@ -128,6 +137,7 @@ export class FakePciFunction implements PciFunction {
   enableMsix(handlers: readonly (() => void)[]): void {
     if (handlers.length > this.msixVectors) throw new RangeError('more handlers than vectors');
     this.#event(`enable ${handlers.length} vectors`);
+    if (handlers.length > this.kernelVectors) throw new Error('the kernel has no such number of vectors');
     this.handlers = handlers;
   }
 

@@ -1,47 +1,13 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { VirtioNetError } from '../../src/errors.js';
-import { SILENT, type Logger } from '../../src/log.js';
+import { SILENT } from '../../src/log.js';
 import { ModernPciTransport } from '../../src/transport/modern-pci.js';
-import { STATUS, type QueueLayout } from '../../src/transport/transport.js';
+import { STATUS } from '../../src/transport/transport.js';
 import { buildConfigSpace, TYPE, type VirtioCapability } from './fake-config-space.js';
 import { FakePciFunction, readBytes, type BarModel } from './fake-pci-function.js';
-import {
-  BAR,
-  COMMON,
-  FakeVirtioDevice,
-  MULTIPLIER,
-  NO_VECTOR,
-  NOTIFY_AT,
-  type FakeDeviceOptions,
-} from './fake-virtio-device.js';
-
-function make(
-  options: FakeDeviceOptions = {},
-  log: Logger = SILENT,
-): { device: FakeVirtioDevice; transport: ModernPciTransport } {
-  const device = new FakeVirtioDevice(options);
-  return { device, transport: new ModernPciTransport(device.pci, { log }) };
-}
-
-const LAYOUT: QueueLayout = {
-  size: 128,
-  descriptorArea: { lo: 0x1000_0000, hi: 0x1 },
-  driverArea: { lo: 0xf000_2000, hi: 0x2 },
-  deviceArea: { lo: 0x1000_3000, hi: 0x3 },
-};
-
-const NO_HANDLERS = { queue: () => undefined, config: () => undefined };
-
-const code = (name: string): unknown => expect.objectContaining({ code: name });
-
-/** The written registers of the common configuration, in order. */
-function writes(device: FakeVirtioDevice): string[] {
-  const nameAt = new Map(Object.entries(COMMON).map(([name, [offset]]) => [offset as number, name]));
-  return device.pci.accesses
-    .filter((one) => one.kind === 'write' && one.bar === BAR && one.offset < NOTIFY_AT)
-    .map((one) => `${nameAt.get(one.offset) ?? '?'}=${one.value}`);
-}
+import { BAR, FakeVirtioDevice, MULTIPLIER, NO_VECTOR, NOTIFY_AT } from './fake-virtio-device.js';
+import { code, LAYOUT, make, NO_HANDLERS, warningsIn, writes } from './support.js';
 
 describe('features and status', () => {
   it('reads and writes all 64 feature bits', () => {
@@ -84,6 +50,7 @@ describe('queues', () => {
       queue_size: 128,
       queue_msix_vector: NO_VECTOR,
       queue_notify_off: 1,
+      queue_notif_config_data: 0,
       queue_desc: 0x1000_0000,
       queue_desc_hi: 1,
       queue_driver: 0xf000_2000,
@@ -187,6 +154,15 @@ describe('device configuration', () => {
     expect(() => transport.readConfig(10, 2)).toThrow(/10 bytes and no field of 2 bytes at 10/);
   });
 
+  it('writes fields', () => {
+    const bytes = new Uint8Array(8);
+    const { transport } = make({ config: bytes });
+    transport.writeConfig(5, 1, 0xab);
+    expect(bytes[5]).toBe(0xab);
+    expect(() => transport.writeConfig(8, 1, 0)).toThrow(code('DEVICE_CONFIG_INVALID'));
+    expect(() => transport.writeConfig(1, 2, 0)).toThrow(RangeError);
+  });
+
   it('refuses an access that is not aligned', () => {
     const { transport } = make({ config });
     for (const offset of [1, 3, -2, 0.5, NaN])
@@ -202,120 +178,7 @@ describe('device configuration', () => {
   });
 });
 
-describe('interrupts', () => {
-  /** Which handlers each vector calls, with three queues. */
-  function routes(msixVectors: number): { calls: string[][]; device: FakeVirtioDevice } {
-    const { device, transport } = make({ msixVectors });
-    const calls: string[] = [];
-    transport.enableInterrupts(3, {
-      queue: (queue) => calls.push(`queue ${queue}`),
-      config: () => calls.push('config'),
-    });
-    for (const queue of [0, 1, 2]) transport.enableQueue(queue, { ...LAYOUT, size: 64 });
-    return { device, calls: device.pci.handlers.map((handler) => (handler(), calls.splice(0))) };
-  }
-  const vectorsOf = (device: FakeVirtioDevice): unknown[] => [
-    device.registers.get('config_msix_vector'),
-    ...device.queues.map((queue) => queue.get('queue_msix_vector')),
-  ];
-
-  // Proves: pci/msi-x-vector-configuration/1, pci/msi-x-vector-configuration/4
-  it.each([4, 5, 2048])('gives each event a vector of its own, of %i', (available) => {
-    const { calls, device } = routes(available);
-    expect(calls).toEqual([['config'], ['queue 0'], ['queue 1'], ['queue 2']]);
-    expect(vectorsOf(device)).toEqual([0, 1, 2, 3]);
-  });
-
-  // Proves: pci/msi-x-vector-configuration/1, pci/msi-x-vector-configuration/4
-  it.each([2, 3])('lets the queues share one, of %i', (available) => {
-    const { calls, device } = routes(available);
-    expect(calls).toEqual([['config'], ['queue 0', 'queue 1', 'queue 2']]);
-    expect(vectorsOf(device)).toEqual([0, 1, 1, 1]);
-  });
-
-  // Proves: pci/notification-of-device-configuration-changes/1, pci/msi-x-vector-configuration/1, pci/msi-x-vector-configuration/4
-  it('lets everything share the only one', () => {
-    const { calls, device } = routes(1);
-    expect(calls).toEqual([['config', 'queue 0', 'queue 1', 'queue 2']]);
-    expect(vectorsOf(device)).toEqual([0, 0, 0, 0]);
-  });
-
-  it('says how to go on where there are none', () => {
-    const { transport } = make({ msixVectors: 0 });
-    expect(() => transport.enableInterrupts(2, NO_HANDLERS)).toThrow(/\{ interrupts: false \}/);
-    expect(() => transport.enableInterrupts(2, NO_HANDLERS)).toThrow(code('DEVICE_VECTOR_REFUSED'));
-  });
-
-  it('maps queues to no vector while interrupts are off, and to nothing where there are no vectors', () => {
-    const muted = make();
-    muted.transport.enableInterrupts(1, NO_HANDLERS);
-    muted.transport.disableInterrupts();
-    muted.transport.enableQueue(0, LAYOUT);
-    expect(muted.device.queue(0).get('queue_msix_vector')).toBe(NO_VECTOR);
-
-    const without = make({ msixVectors: 0 });
-    without.transport.enableQueue(0, LAYOUT);
-    expect(writes(without.device).some((one) => one.startsWith('queue_msix_vector'))).toBe(false);
-    expect(without.device.queue(0).get('queue_enable')).toBe(1);
-  });
-
-  // Proves: pci/msi-x-vector-configuration/5, pci/msi-x-vector-configuration/6
-  it('notices that a vector was refused', () => {
-    const queueRefused = make({ refuseVectorsFrom: 2 });
-    queueRefused.transport.enableInterrupts(3, NO_HANDLERS);
-    queueRefused.transport.enableQueue(0, LAYOUT);
-    expect(() => queueRefused.transport.enableQueue(1, LAYOUT)).toThrow(/refused vector 2 for queue 1/);
-    expect(queueRefused.device.queue(1).get('queue_enable')).toBeUndefined();
-
-    const configRefused = make({ refuseVectorsFrom: 0 });
-    expect(() => configRefused.transport.enableInterrupts(3, NO_HANDLERS)).toThrow(
-      code('DEVICE_VECTOR_REFUSED'),
-    );
-    expect(configRefused.device.pci.events.at(-1)).toBe('disable MSI-X');
-  });
-
-  it('turns them off, and calls no handler from then on, not even within one interrupt', () => {
-    const { device, transport } = make({ msixVectors: 1 });
-    const calls: number[] = [];
-    transport.enableInterrupts(3, {
-      config: () => undefined,
-      queue: (queue) => {
-        calls.push(queue);
-        if (queue === 1) transport.disableInterrupts();
-      },
-    });
-    device.pci.handlers[0]?.();
-    expect(calls).toEqual([0, 1]);
-    expect(device.registers.get('config_msix_vector')).toBe(NO_VECTOR);
-    expect(device.pci.events.filter((one) => one === 'disable MSI-X')).toHaveLength(1);
-    transport.disableInterrupts();
-    expect(device.pci.events.filter((one) => one === 'disable MSI-X')).toHaveLength(1);
-  });
-
-  it('replaces the handlers when turned on again', () => {
-    const { device, transport } = make();
-    const calls: string[] = [];
-    for (const name of ['old', 'new']) {
-      transport.enableInterrupts(1, { ...NO_HANDLERS, config: () => calls.push(name) });
-    }
-    device.pci.handlers[0]?.();
-    expect(calls).toEqual(['new']);
-  });
-
-  it('passes on whether they keep the event loop alive', () => {
-    const { device, transport } = make();
-    transport.setKeepAlive(false);
-    expect(device.pci.keepAlive).toBe(false);
-  });
-});
-
 describe('closing', () => {
-  const warnings = (log: string[]): Logger => ({
-    ...SILENT,
-    warn: (_, message) => log.push(message),
-    error: (_, message) => log.push(message),
-  });
-
   it('resets the device first, and gives everything back in the reverse order', async () => {
     const device = new FakeVirtioDevice();
     const released: string[] = [];
@@ -330,12 +193,13 @@ describe('closing', () => {
     await Promise.all([transport.close(), transport.close()]);
     await transport.close();
     expect(released).toEqual([
-      'open BAR 4',
+      ...Array<string>(3).fill('open BAR 4'),
       'enable 2 vectors',
+      'open BAR 4',
       'status 0',
       'disable',
       'disable MSI-X',
-      'close BAR 4',
+      ...Array<string>(4).fill('close BAR 4'),
       'close function',
       'release',
     ]);
@@ -358,20 +222,20 @@ describe('closing', () => {
 
   it('resets the function where the device hangs', async () => {
     const log: string[] = [];
-    const { device, transport } = make({}, warnings(log));
+    const { device, transport } = make({}, warningsIn(log));
     transport.writeStatus(STATUS.ACKNOWLEDGE);
     device.resetDelay = Infinity;
     await transport.close();
-    expect(device.pci.events.slice(1)).toEqual([
+    expect(device.pci.events.slice(3)).toEqual([
       'status 0',
       'disable',
       'reset function',
-      'close BAR 4',
+      ...Array<string>(3).fill('close BAR 4'),
       'close function',
     ]);
     expect(log).toHaveLength(1);
 
-    const worse = make({}, warnings(log));
+    const worse = make({}, warningsIn(log));
     worse.transport.writeStatus(STATUS.ACKNOWLEDGE);
     worse.device.resetDelay = Infinity;
     worse.device.pci.resettable = false;
@@ -384,7 +248,7 @@ describe('closing', () => {
     const log: string[] = [];
     const device = new FakeVirtioDevice();
     const transport = new ModernPciTransport(device.pci, {
-      log: warnings(log),
+      log: warningsIn(log),
       release: () => Promise.reject(new Error('release is broken')),
     });
     transport.enableInterrupts(1, NO_HANDLERS);
@@ -392,13 +256,13 @@ describe('closing', () => {
       device.pci.broken.add(step);
     }
     await expect(transport.close()).rejects.toThrow('disable is broken');
-    expect(device.pci.events.slice(-4)).toEqual([
+    expect(device.pci.events.slice(-6)).toEqual([
       'disable',
       'disable MSI-X',
-      'close BAR 4',
+      ...Array<string>(3).fill('close BAR 4'),
       'close function',
     ]);
-    expect(log).toHaveLength(5);
+    expect(log).toHaveLength(7);
   });
 });
 
@@ -513,9 +377,26 @@ function expectOnlyOwnErrors(call: () => unknown): void {
 }
 
 describe('construction', () => {
-  it('opens each BAR once', () => {
-    const { device } = make();
-    expect(device.pci.events).toEqual(['open BAR 4']);
+  // Proves: pci/virtio-structure-pci-capabilities/5
+  it('maps of each structure what it uses, and no more', () => {
+    const { device, transport } = make({
+      config: new Uint8Array(0x1000),
+      notifyLength: 0x40_0000,
+      multiplier: 4096,
+    });
+    transport.enableQueue(2, { ...LAYOUT, size: 64 });
+    transport.notify(2);
+    transport.notify(2);
+    transport.readConfig(0, 4);
+    transport.readIsr();
+    expect(device.pci.parts).toEqual([
+      { bar: BAR, start: 0, end: 0x1000 },
+      { bar: BAR, start: 0x1000, end: 0x2000 },
+      { bar: BAR, start: 0x2000, end: 0x3000 },
+      { bar: BAR, start: NOTIFY_AT + 0x2000, end: NOTIFY_AT + 0x3000 },
+    ]);
+    expect(device.pci.slowAccesses).toBe(0);
+    expect(device.notified).toEqual([2, 2]);
   });
 
   it('leaves nothing open when it fails', () => {
