@@ -25,6 +25,9 @@ export const VM_PROGRAMS = {
   depmod: 'kmod',
   ldd: 'libc-bin',
   setpriv: 'util-linux',
+  // To build modules of the guest's kernel.
+  gcc: 'gcc',
+  make: 'make',
   unshare: 'util-linux',
   ip: 'iproute2',
 };

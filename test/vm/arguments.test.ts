@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { ArgumentError, parseArguments } from './arguments.js';
-import { planNics } from './nic.js';
+import { planNics, type VmIommu } from './nic.js';
 import { DEFAULT_TIMEOUT_SECONDS } from './run-vm.js';
 import { quoteWords } from './shell.js';
 import { VmError } from './vm-error.js';
@@ -47,7 +47,7 @@ describe('the command line of npm run vm', () => {
     [['--', ''], /no command/],
     [['--bogus=1', '--', 'ls'], /--bogus is not an option/],
     [['-x', 'ls'], /-x is not an option/],
-    [['--iommu=maybe', 'ls'], /on or off/],
+    [['--iommu=maybe', 'ls'], /on, off or noiommu/],
     [['--iommu', 'ls'], /needs a value/],
     [['--timeout=0', 'ls'], /above 0/],
     [['--timeout=-3', 'ls'], /above 0/],
@@ -62,11 +62,12 @@ describe('the command line of npm run vm', () => {
 });
 
 describe('the plan of the cards', () => {
-  const plan = (properties: string, iommu = true) => planNics([{ properties }], iommu, '/tmp')[0];
-  const device = (properties: string, iommu = true) => plan(properties, iommu).qemuArguments.at(-1);
+  const plan = (properties: string, iommu: VmIommu = 'intel') => planNics([{ properties }], iommu, '/tmp')[0];
+  const device = (properties: string, iommu: VmIommu = 'intel') =>
+    plan(properties, iommu).qemuArguments.at(-1);
 
   it('puts cards at 10.0, 11.0 and so on', () => {
-    expect(planNics([{}, {}, {}], true, '/tmp').map((nic) => nic.address)).toEqual([
+    expect(planNics([{}, {}, {}], 'intel', '/tmp').map((nic) => nic.address)).toEqual([
       '0000:00:10.0',
       '0000:00:11.0',
       '0000:00:12.0',
@@ -92,24 +93,25 @@ describe('the plan of the cards', () => {
     expect(device('mq=on')).toContain('iommu_platform=on,disable-legacy=on,mq=on');
     expect(device('iommu_platform=off')).toContain('iommu_platform=off,disable-legacy=on');
     expect(device('disable-modern=on')).not.toMatch(/iommu_platform|disable-legacy/);
-    expect(device('', false)).not.toMatch(/iommu_platform|disable-legacy/);
+    expect(device('', 'none')).not.toMatch(/iommu_platform|disable-legacy/);
   });
 
   it('keeps a doubled comma inside of a value', () => {
     expect(device('romfile=a,,b')).toContain('romfile=a,,b,');
   });
 
-  it('binds to vfio-pci only where there is an IOMMU, unless told what to do', () => {
-    const drivers = (iommu: boolean) =>
+  it('binds to vfio-pci only where VFIO can take the card, unless told what to do', () => {
+    const drivers = (iommu: VmIommu) =>
       planNics([{}, { bind: true }, { bind: false }, { bind: 'none' }], iommu, '/tmp').map(
         (nic) => nic.driver,
       );
-    expect(drivers(true)).toEqual(['vfio-pci', 'vfio-pci', 'virtio-pci', 'none']);
-    expect(drivers(false)).toEqual(['none', 'vfio-pci', 'virtio-pci', 'none']);
+    expect(drivers('intel')).toEqual(['vfio-pci', 'vfio-pci', 'virtio-pci', 'none']);
+    expect(drivers('none')).toEqual(['none', 'vfio-pci', 'virtio-pci', 'none']);
+    expect(drivers('noiommu')).toEqual(['vfio-pci', 'vfio-pci', 'virtio-pci', 'none']);
   });
 
   it('connects the card to its backend and records what crosses between them', () => {
-    const [nic] = planNics([{ netdev: 'hubport,hubid=3', dump: true }], true, '/tmp/a,b');
+    const [nic] = planNics([{ netdev: 'hubport,hubid=3', dump: true }], 'intel', '/tmp/a,b');
     expect(nic.qemuArguments.slice(0, 4)).toEqual([
       '-netdev',
       'hubport,id=net0,hubid=3',

@@ -13,7 +13,9 @@ words are taken as they are.
                      Default: one card, iommu_platform=on,disable-legacy=on
   --netdev=BACKEND   what the card before it is connected to, as in QEMU's -netdev but without an id.
                      Default: user, a network of QEMU's own: the gateway 10.0.2.2 answers ARP and ping
-  --iommu=on|off     whether the guest has an IOMMU; without one the cards are left without a driver. Default: on
+  --iommu=on|off|noiommu
+                     whether the guest has an IOMMU; without one the cards are left without a driver, unless with
+                     noiommu VFIO does without. Default: on
   --timeout=SECONDS  end the guest after that time, with status 124. Default: ${DEFAULT_TIMEOUT_SECONDS}
   --help             this text
 
@@ -28,7 +30,7 @@ export class ArgumentError extends Error {}
 export interface VmArguments {
   /** Undefined if none was named. */
   readonly nics: readonly VmNic[] | undefined;
-  readonly iommu: boolean;
+  readonly iommu: boolean | 'noiommu';
   readonly timeoutSeconds: number;
   /** A shell command where it is a string. */
   readonly command: string | readonly string[];
@@ -36,7 +38,7 @@ export interface VmArguments {
 
 interface Parsed {
   readonly nics: VmNic[];
-  iommu: boolean;
+  iommu: boolean | 'noiommu';
   timeoutSeconds: number;
 }
 
@@ -48,9 +50,10 @@ function parseTimeout(text: string): number {
   throw new ArgumentError(`--timeout=${text}: name a number of seconds above 0, for example --timeout=60.`);
 }
 
-function parseSwitch(option: string, text: string): boolean {
+function parseIommu(text: string): boolean | 'noiommu' {
+  if (text === 'noiommu') return text;
   if (text === 'on' || text === 'off') return text === 'on';
-  throw new ArgumentError(`${option}=${text}: name on or off.`);
+  throw new ArgumentError(`--iommu=${text}: name on, off or noiommu.`);
 }
 
 function setBackend(nics: VmNic[], netdev: string): void {
@@ -69,7 +72,7 @@ function applyOption(parsed: Parsed, name: string, value: string): void {
       setBackend(parsed.nics, value);
       break;
     case '--iommu':
-      parsed.iommu = parseSwitch(name, value);
+      parsed.iommu = parseIommu(value);
       break;
     case '--timeout':
       parsed.timeoutSeconds = parseTimeout(value);

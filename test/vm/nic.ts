@@ -3,6 +3,9 @@ import { join } from 'node:path';
 import { tapNetwork, type Tap } from './namespace.js';
 import { VmError } from './vm-error.js';
 
+/** Whether a guest has an IOMMU; `noiommu`: it has none, and VFIO does without. */
+export type VmIommu = 'intel' | 'none' | 'noiommu';
+
 /** A virtio-net-pci card of the guest. In QMP it is called `nicN`, and its backend `netN`, N from 0 on. */
 export interface VmNic {
   /**
@@ -72,7 +75,7 @@ function parseProperties(text: string): Map<string, string> {
 const formatProperties = (properties: ReadonlyMap<string, string>): string =>
   [...properties].map(([name, value]) => `${name}=${value.replaceAll(',', ',,')}`).join(',');
 
-function completeProperties(nic: VmNic, index: number, iommu: boolean): Map<string, string> {
+function completeProperties(nic: VmNic, index: number, iommu: VmIommu): Map<string, string> {
   const given = parseProperties(nic.properties ?? '');
   const properties = new Map([
     ['netdev', `net${index}`],
@@ -83,7 +86,7 @@ function completeProperties(nic: VmNic, index: number, iommu: boolean): Map<stri
   ]);
   if (nic.tap !== undefined) properties.set('mac', tapMac(index));
   if (!given.has('bus')) properties.set('addr', (FIRST_SLOT + index).toString(16));
-  if (iommu && !given.has('disable-modern')) {
+  if (iommu === 'intel' && !given.has('disable-modern')) {
     properties.set('iommu_platform', 'on').set('disable-legacy', 'on');
   }
   for (const [name, value] of given) properties.set(name, value);
@@ -120,8 +123,8 @@ function addressOf(nic: VmNic, properties: ReadonlyMap<string, string>): string 
   return `0000:00:${slot.toString(16).padStart(2, '0')}.${match?.[2] ?? '0'}`;
 }
 
-function driverOf(nic: VmNic, iommu: boolean): PlannedNic['driver'] {
-  const bind = nic.bind ?? (iommu || 'none');
+function driverOf(nic: VmNic, iommu: VmIommu): PlannedNic['driver'] {
+  const bind = nic.bind ?? (iommu === 'none' ? 'none' : true);
   if (bind === 'none') return 'none';
   return bind ? 'vfio-pci' : 'virtio-pci';
 }
@@ -143,7 +146,7 @@ function backendArguments(
   ];
 }
 
-function planNic(nic: VmNic, index: number, iommu: boolean, folder: string): PlannedNic {
+function planNic(nic: VmNic, index: number, iommu: VmIommu, folder: string): PlannedNic {
   const properties = completeProperties(nic, index, iommu);
   const dumpFile = nic.dump === true ? join(folder, `nic${index}.pcap`) : undefined;
   const tap = nic.tap === undefined ? undefined : planTap(nic.tap, index, properties);
@@ -165,6 +168,6 @@ function planNic(nic: VmNic, index: number, iommu: boolean, folder: string): Pla
  * @param folder - where their recordings go
  * @throws VmError VM_OPTION_INVALID
  */
-export function planNics(nics: readonly VmNic[], iommu: boolean, folder: string): PlannedNic[] {
+export function planNics(nics: readonly VmNic[], iommu: VmIommu, folder: string): PlannedNic[] {
   return nics.map((nic, index) => planNic(nic, index, iommu, folder));
 }

@@ -7,7 +7,8 @@ import { provideBase } from './guest-base.js';
 import { composeImage, type GuestFile } from './guest-image.js';
 import { provideKernel, type GuestKernel } from './guest-kernel.js';
 import { peerPath } from './namespace.js';
-import { planNics, type PlannedNic, type VmNic } from './nic.js';
+import { provideNoIommuModules } from './noiommu-modules.js';
+import { planNics, type PlannedNic, type VmIommu, type VmNic } from './nic.js';
 import type { Preparation } from './progress.js';
 import { requireVm } from './requirements.js';
 import { runSession, type SessionEnd, type SessionHandlers } from './session.js';
@@ -25,8 +26,12 @@ export interface VmOptions extends SessionHandlers {
   readonly command: string | readonly string[];
   /** Default: one card, as `DEFAULT_NIC`. An empty list: none. */
   readonly nics?: readonly VmNic[];
-  /** Whether the guest has an IOMMU. Default: true. */
-  readonly iommu?: boolean;
+  /**
+   * `'intel'` or true: the guest has an IOMMU, which is the default. `'none'` or false: it has none. `'noiommu'`: it has
+   * none, and its VFIO does without, as far as a card is bound to vfio-pci before the command runs; for cards that the
+   * command binds itself, it first has to switch that on.
+   */
+  readonly iommu?: boolean | VmIommu;
   /** Files for the guest by their absolute path there. Folders above them are made. */
   readonly files?: Readonly<Record<string, GuestFile>>;
   /** How long the boot and the command may take together. Default: 300. */
@@ -64,19 +69,27 @@ export interface VmResult {
 
 interface GuestArchives {
   readonly kernel: GuestKernel;
-  readonly base: string;
-  readonly app: string;
+  /** The first is the base; files of later ones take the place of those before. */
+  readonly archives: readonly [string, ...string[]];
 }
 
-async function provideGuest(preparation: Preparation): Promise<GuestArchives> {
+function iommuOf({ iommu = true }: VmOptions): VmIommu {
+  if (typeof iommu === 'string') return iommu;
+  return iommu ? 'intel' : 'none';
+}
+
+async function provideGuest(iommu: VmIommu, preparation: Preparation): Promise<GuestArchives> {
   const kernel = await provideKernel(preparation);
-  return { kernel, base: await provideBase(kernel, preparation), app: await provideApp(preparation) };
+  const base = await provideBase(kernel, preparation);
+  const modules = iommu === 'noiommu' ? [await provideNoIommuModules(kernel, preparation)] : [];
+  return { kernel, archives: [base, ...modules, await provideApp(preparation)] };
 }
 
 /** Prepares what all runs share; this may take minutes, or wait for another process that does it. */
-async function prepare({ onProgress, signal }: VmOptions): Promise<GuestArchives> {
+async function prepare(options: VmOptions): Promise<GuestArchives> {
+  const { onProgress, signal } = options;
   const preparation = { onProgress: (step: string) => onProgress?.(step), signal };
-  return provideGuest(preparation).catch((error: unknown) => {
+  return provideGuest(iommuOf(options), preparation).catch((error: unknown) => {
     throw signal?.aborted === true ? aborted(error) : error;
   });
 }
@@ -95,7 +108,7 @@ async function boot(
   const { command, files = {}, timeoutSeconds = DEFAULT_TIMEOUT_SECONDS } = options;
   const path = join(folder, 'initrd');
   const commandLine = typeof command === 'string' ? command : quoteWords(command);
-  await composeImage(path, [guest.base, guest.app], { command: commandLine, nics, files });
+  await composeImage(path, guest.archives, { command: commandLine, nics, files });
   const image = await open(path);
   const peer = options.peer === undefined ? undefined : peerPath(folder);
   if (peer !== undefined) await writeFile(peer, options.peer ?? '');
@@ -106,7 +119,7 @@ async function boot(
     const machine = {
       kernel: guest.kernel,
       imageFd: image.fd,
-      iommu: options.iommu ?? true,
+      iommu: iommuOf(options) === 'intel',
       nics,
       memoryMiB: options.memoryMiB ?? 1024,
       cpus: options.cpus ?? 2,
@@ -144,7 +157,7 @@ export async function runVm(options: VmOptions): Promise<VmResult> {
   if (options.command.length === 0) throw new VmError('VM_OPTION_INVALID', 'There is no command to run.');
   const folder = await mkdtemp(join(tmpdir(), 'virtio-net-vm-'));
   try {
-    const nics = planNics(options.nics ?? [DEFAULT_NIC], options.iommu ?? true, folder);
+    const nics = planNics(options.nics ?? [DEFAULT_NIC], iommuOf(options), folder);
     const guest = await prepare(options);
     const { status, output, kernelLog } = await boot(options, guest, nics, folder);
     return {

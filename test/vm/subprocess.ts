@@ -5,6 +5,8 @@ import { VmError, type VmErrorCode } from './vm-error.js';
 
 export interface CaptureOptions {
   readonly cwd?: string;
+  /** Variables beside those of this process. */
+  readonly environment?: Readonly<Record<string, string>>;
   /** Kills the program. */
   readonly signal?: AbortSignal | undefined;
 }
@@ -18,13 +20,13 @@ export function capture(
   code: VmErrorCode,
   program: string,
   args: readonly string[],
-  { cwd, signal }: CaptureOptions = {},
+  { cwd, environment, signal }: CaptureOptions = {},
 ): Promise<string> {
   const options = {
     cwd,
     signal,
     maxBuffer: 64 * 1024 * 1024,
-    env: { ...process.env, PATH: SEARCH_PATH.join(delimiter) },
+    env: { ...process.env, PATH: SEARCH_PATH.join(delimiter), ...environment },
   };
   return new Promise((resolve, reject) => {
     execFile(program, args, options, (error, stdout, stderr) => {

@@ -212,7 +212,7 @@ describeVm('a VM', () => {
     expect(cli('--iommu=perhaps', 'ls')).toMatchObject({
       status: 2,
       stdout: '',
-      stderr: '--iommu=perhaps: name on or off.\n',
+      stderr: '--iommu=perhaps: name on, off or noiommu.\n',
     });
     expect(cli('--help').status).toBe(0);
     const run = cli('--nic=mq=on', '--', 'printf "hello\\n"; exit 7');

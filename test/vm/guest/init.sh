@@ -55,6 +55,9 @@ bind_to_vfio() {
   modprobe vfio-pci || fail 'the module vfio-pci does not load'
   # A modprobe of a full system loads it with vfio by itself; busybox's does not know soft dependencies.
   modprobe vfio_iommu_type1 || fail 'the module vfio_iommu_type1 does not load'
+  # Only modules that were built for it have the switch; with an IOMMU it changes nothing.
+  without_iommu=/sys/module/vfio/parameters/enable_unsafe_noiommu_mode
+  [ ! -e "$without_iommu" ] || echo Y >"$without_iommu"
   echo vfio-pci >"/sys/bus/pci/devices/$1/driver_override"
   probe "$1" vfio-pci
 }
