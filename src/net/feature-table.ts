@@ -281,8 +281,7 @@ export const FEATURE_TABLE = {
   VIRTIO_F_NOTIF_CONFIG_DATA: {
     bit: 39,
     section: '4.1.5.2',
-    support: 'unsupported',
-    why: 'This driver does not do that yet.',
+    support: 'wanted',
     about: 'notifications carry data that the device chose',
   },
   VIRTIO_F_RING_RESET: {

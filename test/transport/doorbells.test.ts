@@ -1,4 +1,6 @@
 import { describe, expect, it } from 'vitest';
+import { chooseFeatures } from '../../src/net/features.js';
+import { negotiate } from '../../src/net/initialisation.js';
 import { BAR, MULTIPLIER, NOTIFY_AT } from './fake-virtio-device.js';
 import { code, LAYOUT, make } from './support.js';
 
@@ -34,6 +36,17 @@ describe('notifications', () => {
       expect(device.violations).toEqual([]);
     },
   );
+
+  // Proves: core/reserved-feature-bits/12
+  it('name the queue as the device wants it whenever it offers that', () => {
+    const features = (1n << 32n) | NOTIF_CONFIG_DATA;
+    const { device, transport } = make({ features, notifConfigDataOf: (queue) => 0x8000 + queue });
+    negotiate(transport, (offered) => chooseFeatures(offered));
+    transport.enableQueue(1, LAYOUT);
+    transport.notify(1);
+    expect(device.pci.accesses.at(-1)).toMatchObject({ width: 2, value: 0x8001 });
+    expect(device.violations).toEqual([]);
+  });
 
   it('go to one place where the multiplier is 0, and to a page of their own where it is large', () => {
     for (const [multiplier, notifyLength] of [
