@@ -1,4 +1,4 @@
-/** The other end of the wire: a small host that answers ARP and ping. */
+/** The other end of the wire: a small host that answers ARP, ping and UDP echo, in whatever VLAN. */
 import { UsageError } from '../errors.js';
 import {
   ARP_OPERATION,
@@ -17,9 +17,15 @@ import {
   sameAddress,
   type EthernetHeader,
 } from '../packet/index.js';
+import { hasRightChecksum } from './net/checksum.js';
 import type { ArrivingOffload } from './net/delivery.js';
-import type { FrameOffload } from './net/offload.js';
+import { linkHeaderLength, word } from './net/dissect.js';
+import { NO_OFFLOAD, transportOf, type FrameOffload } from './net/offload.js';
 import { later } from './scheduling.js';
+
+/** Where VLAN tags lie, if there are any, and the port of the UDP echo service. */
+const TAGS_AT = 12;
+const ECHO_PORT = 7;
 
 /** Brings a frame to the driver; false if it had no room for it. */
 export type SendToDriver = (frame: Uint8Array, offload?: ArrivingOffload) => boolean;
@@ -57,13 +63,18 @@ export interface EchoHostStatistics {
   readonly lost: number;
   readonly arpReplies: number;
   readonly echoReplies: number;
+  /** Answers of the UDP echo service, port 7 (RFC 862). */
+  readonly udpReplies: number;
   /** ARP or IPv4 frames that are cut short or have a wrong checksum; they were dropped. */
   readonly malformed: number;
   /** Sound frames that this host has no answer to. */
   readonly ignored: number;
 }
 
-/** A host that answers ARP requests for its address, and ICMP echo requests of any size. */
+/**
+ * A host that answers ARP requests for its address, ICMP echo requests of any size, and UDP datagrams to port 7. It
+ * answers in the VLAN that it was asked in, and a large UDP packet with one that is to be cut in the same way.
+ */
 export interface EchoHost extends NetworkHost {
   readonly mac: string;
   readonly ip: string;
@@ -71,7 +82,7 @@ export interface EchoHost extends NetworkHost {
 }
 
 /**
- * Makes a host that answers ARP and ping.
+ * Makes a host that answers ARP, ping and UDP echo.
  *
  * @throws UsageError ADDRESS_MALFORMED, OPTION_INVALID
  */
@@ -91,6 +102,7 @@ class SmallHost implements EchoHost {
     lost: 0,
     arpReplies: 0,
     echoReplies: 0,
+    udpReplies: 0,
     malformed: 0,
     ignored: 0,
   };
@@ -110,17 +122,23 @@ class SmallHost implements EchoHost {
     this.#random = options.random ?? Math.random;
   }
 
-  receive(frame: Uint8Array, send: (frame: Uint8Array) => boolean): void {
+  receive(frame: Uint8Array, send: SendToDriver, offload: FrameOffload = NO_OFFLOAD): void {
     if (this.#lossRate > 0 && this.#random() < this.#lossRate) {
       this.statistics.lost++;
       return;
     }
     this.statistics.received++;
-    const verdict = this.#judge(frame);
+    const tags = tagsOf(frame);
+    const verdict = this.#judge(withoutTags(frame, tags));
     this.statistics[typeof verdict === 'string' ? verdict : verdict.counter]++;
     if (typeof verdict === 'string') return;
-    if (this.#latencyMs > 0) later(this.#latencyMs, () => send(verdict.reply));
-    else send(verdict.reply);
+    const reply = withTags(verdict.reply, tags);
+    const answer = (): boolean =>
+      verdict.counter === 'udpReplies' && offload.gso !== NO_OFFLOAD.gso
+        ? send(reply, { gso: offload.gso, gsoSize: offload.gsoSize })
+        : send(reply);
+    if (this.#latencyMs > 0) later(this.#latencyMs, answer);
+    else answer();
   }
 
   #judge(frame: Uint8Array): Verdict {
@@ -154,10 +172,9 @@ class SmallHost implements EchoHost {
     const ipv4 = readIpv4(frame, ethernet.payloadOffset);
     if (ipv4?.checksumValid !== true) return 'malformed';
     const fragment = ipv4.moreFragments || ipv4.fragmentOffset > 0;
-    if (ipv4.protocol !== IP_PROTOCOL.ICMP || fragment || !sameAddress(ipv4.destination, this.#ipBytes)) {
-      return 'ignored';
-    }
-    return this.#answerIcmp(frame, ipv4.payloadOffset);
+    if (fragment || !sameAddress(ipv4.destination, this.#ipBytes)) return 'ignored';
+    if (ipv4.protocol === IP_PROTOCOL.UDP) return answerUdp(frame);
+    return ipv4.protocol === IP_PROTOCOL.ICMP ? this.#answerIcmp(frame, ipv4.payloadOffset) : 'ignored';
   }
 
   #answerIcmp(frame: Uint8Array, icmpOffset: number): Verdict {
@@ -177,6 +194,49 @@ class SmallHost implements EchoHost {
     });
     return { reply, counter: 'echoReplies' };
   }
+}
+
+/** The same datagram, its addresses and ports the other way round; that leaves its checksum right. */
+function answerUdp(frame: Uint8Array): Verdict {
+  const transport = transportOf(frame);
+  if (transport === undefined) return 'malformed';
+  const { packet } = transport;
+  const hasChecksum = word(frame, packet.payload + 6) !== 0;
+  if (hasChecksum && hasRightChecksum(frame, packet) !== true) return 'malformed';
+  if (word(frame, packet.payload + 2) !== ECHO_PORT) return 'ignored';
+  const reply = frame.slice(0, packet.end);
+  exchange(reply, 0, 6);
+  exchange(reply, packet.start + 12, 4);
+  exchange(reply, packet.payload, 2);
+  return { reply, counter: 'udpReplies' };
+}
+
+/** Exchanges two fields of equal length that lie side by side. */
+function exchange(bytes: Uint8Array, at: number, length: number): void {
+  const first = bytes.slice(at, at + length);
+  bytes.copyWithin(at, at + length, at + 2 * length);
+  bytes.set(first, at + length);
+}
+
+/** The VLAN tags of a frame, which lie between its addresses and its type. */
+function tagsOf(frame: Uint8Array): Uint8Array {
+  return frame.slice(TAGS_AT, linkHeaderLength(frame) - 2);
+}
+
+function withoutTags(frame: Uint8Array, tags: Uint8Array): Uint8Array {
+  if (tags.length === 0) return frame;
+  const plain = frame.slice(tags.length);
+  plain.set(frame.subarray(0, TAGS_AT));
+  return plain;
+}
+
+function withTags(frame: Uint8Array, tags: Uint8Array): Uint8Array {
+  if (tags.length === 0) return frame;
+  const tagged = new Uint8Array(frame.length + tags.length);
+  tagged.set(frame.subarray(0, TAGS_AT));
+  tagged.set(tags, TAGS_AT);
+  tagged.set(frame.subarray(TAGS_AT), TAGS_AT + tags.length);
+  return tagged;
 }
 
 function inRange(name: string, value: number, max: number): number {
