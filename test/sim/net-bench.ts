@@ -107,7 +107,7 @@ export function ipFrame({ source, destination, protocol, ports, ...more }: IpFie
   const head = ports.flatMap(be16);
   const transport =
     protocol === 6
-      ? [...head, 0, 0, 0x10, 0, 0, 0, 0, 0, 0x50, more.flags ?? 0x10, 0x20, 0, 0, 0, 0, 0]
+      ? [...head, 0xff, 0xff, 0xff, 0xf0, 0, 0, 0, 0, 0x50, more.flags ?? 0x10, 0x20, 0, 0, 0, 0, 0]
       : [...head, ...be16(8 + payload.length), 0, 0];
   const length = transport.length + payload.length;
   const isV4 = source.length === 4;
