@@ -244,6 +244,10 @@ const USAGE_ERRORS = {
     meaning: 'The call needs a feature that the device does not offer, or that the program did not ask for.',
     remedy: 'See device.features; an optional feature has to be asked for: { features: { extra: [...] } }.',
   },
+  QUEUE_PAIR_UNUSED: {
+    meaning: 'The queue pair is open, but the device was told to use fewer pairs.',
+    remedy: 'Use more with setQueuePairs(), or copy the frame into a packet of a pair that is in use.',
+  },
   FRAME_TOO_SHORT: {
     meaning: 'The frame is shorter than an Ethernet header.',
     remedy: 'Send at least 14 bytes: destination, source and type.',

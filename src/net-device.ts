@@ -134,6 +134,7 @@ export class NetDevice extends EventEmitter<NetDeviceEvents> {
       features,
       config: this.config,
       pairs: queuePairs,
+      onQueuePairs: (count) => this.datapath.use(count),
       timeout,
     });
     this.control = new NetControl(this.session, mac ?? randomMac());
@@ -229,6 +230,7 @@ export class NetDevice extends EventEmitter<NetDeviceEvents> {
       const own = log.child?.({ device: transport.name }) ?? log;
       for (const oddity of features.oddities) own.warn({}, `${oddity}; it is not used`);
       device = new NetDevice(transport, settings, own, features);
+      if (settings.queuePairs > 1) await device.setQueuePairs(settings.queuePairs);
       const { lifecycle } = device;
       transport.onRemoval(() => lifecycle.remove(takenAway(transport)));
       own.info(
@@ -249,6 +251,24 @@ export class NetDevice extends EventEmitter<NetDeviceEvents> {
       if (device !== undefined) freeAll([...device.pairs, device.session]);
       throw error;
     }
+  }
+
+  /** How many queue pairs are in use: those that were asked for at first, see {@link setQueuePairs}. */
+  get queuePairs(): number {
+    return this.control.queuePairs;
+  }
+
+  /**
+   * Changes how many of the open queue pairs are used, from the first on: `queuePairs` of the options says how many are
+   * open. Over a pair that is not used nothing can be sent, and calls that wait for that are rejected with
+   * QUEUE_PAIR_UNUSED; what it has received can still be taken. On a device that is stopped it takes effect with
+   * `start()`.
+   *
+   * @throws UsageError OPTION_INVALID, FEATURE_NOT_NEGOTIATED, DEVICE_CLOSED; DeviceError CONTROL_COMMAND_REFUSED,
+   *   CONTROL_TIMEOUT
+   */
+  setQueuePairs(count: number): Promise<void> {
+    return this.control.setQueuePairs(count);
   }
 
   /**
@@ -425,7 +445,7 @@ export class NetDevice extends EventEmitter<NetDeviceEvents> {
    */
   async send(frame: Uint8Array | PacketBuffer, options: { signal?: AbortSignal } = {}): Promise<void> {
     this.lifecycle.checkSendable();
-    await this.all.senderFor(frame).send(frame, options.signal);
+    await this.all.send(frame, options.signal);
     // The frame was taken, so this promise is fulfilled even if the device has failed by now.
     this.lifecycle.failIfBroken();
   }

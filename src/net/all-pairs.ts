@@ -1,6 +1,5 @@
 import { PacketBuffer } from '../memory/packet-buffer.js';
 import { checkBurst, type NetQueuePair } from './net-queue-pair.js';
-import type { Sender } from './sender.js';
 
 /** The burst calls of a device, over all of its queue pairs. Where there is one, they are those of that pair. */
 export class AllPairs {
@@ -46,14 +45,14 @@ export class AllPairs {
     return taken;
   }
 
-  /** What sends the frame: the pair that the packet belongs to, or the first one for bytes. */
-  senderFor(frame: Uint8Array | PacketBuffer): Sender {
-    return (frame instanceof PacketBuffer ? this.pairOf(frame) : this.first).sender;
+  /** Sends the frame, by the pair that the packet belongs to, or the first one for bytes. */
+  send(frame: Uint8Array | PacketBuffer, signal: AbortSignal | undefined): Promise<void> {
+    return (frame instanceof PacketBuffer ? this.pairOf(frame) : this.first).send(frame, signal);
   }
 
   async flush(signal: AbortSignal | undefined): Promise<void> {
-    if (this.pairs.length === 1) return this.first.sender.flush(signal);
-    await Promise.all(this.pairs.map(({ sender }) => sender.flush(signal)));
+    if (this.pairs.length === 1) return this.first.flush(signal);
+    await Promise.all(this.pairs.map((pair) => pair.flush(signal)));
   }
 
   /** The pair of a packet; the first one, which will refuse it, for that of another device. */

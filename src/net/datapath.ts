@@ -108,6 +108,11 @@ export class Datapath {
     return left.reduce((sum, frames) => sum + frames, 0);
   }
 
+  /** Uses the first `count` pairs to send, and no other. */
+  use(count: number): void {
+    for (const pair of this.pairs) pair.use(pair.queues.number < count);
+  }
+
   /** The queue in which the device broke the protocol, if the error is about that. */
   queueBrokenBy(error: Error): PairQueue | undefined {
     if (!(error instanceof QueueError)) return undefined;

@@ -2,7 +2,7 @@ import { UsageError } from '../errors.js';
 import type { PacketBuffer } from '../memory/packet-buffer.js';
 import type { Lifecycle } from './lifecycle.js';
 import type { PairDatapath } from './pair-datapath.js';
-import { poolExhausted, type Sender } from './sender.js';
+import { poolExhausted } from './sender.js';
 import { pairSnapshot } from './snapshot.js';
 import type { QueuePairStatistics } from './statistics.js';
 
@@ -39,6 +39,7 @@ export class NetQueuePair {
   transmit(batch: readonly PacketBuffer[], count: number = batch.length): number {
     if (this.lifecycle.state !== 'running') return this.lifecycle.idle();
     checkBurst(batch, count);
+    this.datapath.checkUsed();
     const taken = this.datapath.queues.transmit.transmit(batch, count);
     if (taken === 0) this.lifecycle.throwIfBroken();
     return taken;
@@ -75,8 +76,14 @@ export class NetQueuePair {
   }
 
   /** @internal */
-  get sender(): Sender {
-    return this.datapath.sender;
+  send(frame: Uint8Array | PacketBuffer, signal: AbortSignal | undefined): Promise<void> {
+    this.datapath.checkUsed();
+    return this.datapath.sender.send(frame, signal);
+  }
+
+  /** @internal */
+  flush(signal: AbortSignal | undefined): Promise<void> {
+    return this.datapath.sender.flush(signal);
   }
 
   private take(): PacketBuffer | undefined {

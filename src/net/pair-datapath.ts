@@ -4,6 +4,7 @@
  * All that a packet meets on its way belongs to the pair alone.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
+import { UsageError } from '../errors.js';
 import type { FrameDispatch } from './frame-dispatch.js';
 import type { QueuePair } from './queue-pair.js';
 import type { Direction } from './recovery-report.js';
@@ -30,10 +31,14 @@ export class PairDatapath {
   private readonly options: PairDatapathOptions;
   private readonly loop: ReceiveLoop;
   private active = false;
+  /** Whether frames may be sent: the device was told of the pair. */
+  private used: boolean;
 
   constructor(queues: QueuePair, options: PairDatapathOptions) {
     const { frames, budget } = options;
     this.queues = queues;
+    // A device uses the first pair until it is told of more (VIRTIO 1.3, 5.1.6.5.6).
+    this.used = queues.number === 0;
     this.options = options;
     this.sender = new Sender(queues.transmit, queues.pool, { onWait: () => this.onSenderWaits() });
     this.loop = new ReceiveLoop(queues.receive, budget, {
@@ -56,6 +61,17 @@ export class PairDatapath {
   brokenIn(direction: Direction): Error | undefined {
     const queue = this.queues[direction];
     return queue.paused ? undefined : queue.broken;
+  }
+
+  /** Whether frames may be sent over the pair. Where not, those who wait to send are told. */
+  use(used: boolean): void {
+    this.used = used;
+    if (!used) this.sender.failFrames(this.unused());
+  }
+
+  /** @throws UsageError QUEUE_PAIR_UNUSED */
+  checkUsed(): void {
+    if (!this.used) throw this.unused();
   }
 
   /** Begins to work, on a device that was told to go. */
@@ -148,6 +164,10 @@ export class PairDatapath {
   /** Whether somebody waits for the device to finish frames. */
   private get needsSent(): boolean {
     return this.sender.isWaiting || this.queues.pool.isWanted;
+  }
+
+  private unused(): UsageError {
+    return new UsageError('QUEUE_PAIR_UNUSED', `Queue pair ${this.queues.number} is open, but not in use`);
   }
 
   private onTurnDone(): void {

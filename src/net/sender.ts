@@ -112,8 +112,13 @@ export class Sender {
 
   /** Ends all waiting with an error. */
   fail(error: Error): void {
-    for (const waiting of this.frames.splice(0)) waiting.reject(error);
+    this.failFrames(error);
     this.failFlushes(error);
+  }
+
+  /** Ends the waiting of frames that will never be sent with an error. */
+  failFrames(error: Error): void {
+    for (const waiting of this.frames.splice(0)) waiting.reject(error);
   }
 
   /** Ends the waiting for frames that will never be finished with an error; frames that wait to be sent still do. */

@@ -20,6 +20,8 @@ export interface ControlSessionParts {
   readonly config: ConfigWatch;
   /** How many queue pairs are open. */
   readonly pairs: number;
+  /** Called when another number of queue pairs is used: those from 0 on, before the device is told of fewer. */
+  readonly onQueuePairs: (count: number) => void;
   /** How long to wait for an answer to a command, in milliseconds. */
   readonly timeout: number;
 }

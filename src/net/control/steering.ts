@@ -18,14 +18,23 @@ import {
 import { invalid, requireInteger } from './requirements.js';
 
 export class Steering {
-  /** How many queue pairs are in use. */
-  pairsInUse = 1;
+  private pairs = 1;
   /** Receive side scaling, if it is in use. */
   rss: RssSettings | undefined;
   private readonly session: ControlSession;
 
   constructor(session: ControlSession) {
     this.session = session;
+  }
+
+  /** How many queue pairs are in use. */
+  get pairsInUse(): number {
+    return this.pairs;
+  }
+
+  private set pairsInUse(count: number) {
+    this.pairs = count;
+    this.session.parts.onQueuePairs(count);
   }
 
   async setQueuePairs(count: number): Promise<void> {
@@ -39,7 +48,9 @@ export class Steering {
     }
     session.require('More than one queue pair', 'VIRTIO_NET_F_MQ');
     const apply = async (): Promise<void> => {
-      await session.command(COMMANDS.MQ_VQ_PAIRS_SET, { data: [Uint8Array.of(count & 0xff, count >> 8)] });
+      await this.orOnePair(() =>
+        session.command(COMMANDS.MQ_VQ_PAIRS_SET, { data: [Uint8Array.of(count & 0xff, count >> 8)] }),
+      );
       // Some devices take this as the end of hashing.
       await session.settings.apply('hash');
     };
@@ -79,9 +90,24 @@ export class Steering {
     const { session } = this;
     const data = [encodeRss(rss)];
     await this.use(count, () =>
-      session.set('steering', 'receive side scaling', COMMANDS.MQ_RSS_CONFIG, data, 'hash'),
+      session.keep(
+        'steering',
+        'receive side scaling',
+        () => this.orOnePair(() => session.command(COMMANDS.MQ_RSS_CONFIG, { data })),
+        'hash',
+      ),
     );
     this.rss = rss;
+  }
+
+  /** A device that does not take the command, as after a reset, goes on with one pair (5.1.6.5.6.2). */
+  private async orOnePair(step: () => Promise<unknown>): Promise<void> {
+    try {
+      await step();
+    } catch (error) {
+      this.pairsInUse = 1;
+      throw error;
+    }
   }
 
   /** From before the device may see the command on, no queue beyond those that remain is used (5.1.6.5.6.1). */
