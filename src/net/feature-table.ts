@@ -156,8 +156,7 @@ export const FEATURE_TABLE = {
   VIRTIO_NET_F_CTRL_VQ: {
     bit: 17,
     section: '5.1.6.5',
-    support: 'unsupported',
-    why: 'This driver does not do that yet.',
+    support: 'wanted',
     about: 'there is a control queue',
   },
   VIRTIO_NET_F_CTRL_RX: {
@@ -195,8 +194,7 @@ export const FEATURE_TABLE = {
   VIRTIO_NET_F_MQ: {
     bit: 22,
     section: '5.1.6.5.6',
-    support: 'unsupported',
-    why: 'This driver does not do that yet.',
+    support: 'wanted',
     about: 'there are several queue pairs',
     needs: ['VIRTIO_NET_F_CTRL_VQ'],
   },

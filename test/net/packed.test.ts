@@ -6,6 +6,7 @@ import { describe, expect, it } from 'vitest';
 import './changes.test.js';
 import './failing-calls.test.js';
 import './open-close.test.js';
+import './queue-pairs.test.js';
 import './receive.test.js';
 import './recovery.test.js';
 import './sender.test.js';
