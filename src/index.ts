@@ -13,6 +13,7 @@ export type { Duplex } from './net/config-space.js';
 export type { LinkSpeed } from './net/config-watch.js';
 export type { FeatureWishes, NegotiatedFeatures } from './net/features.js';
 export type { FrameStream } from './net/frame-stream.js';
+export { completeChecksum, requestOffload, type OffloadRequest } from './net/checksum-offload.js';
 export { CHECKSUM, GSO, PacketBuffer, type Checksum, type Gso } from './memory/packet-buffer.js';
 export type { NetStatistics, NotificationStatistics, QueuePairStatistics } from './net/statistics.js';
 export type { DeviceAddress, DmaMemory, DmaRegion } from './memory/dma.js';

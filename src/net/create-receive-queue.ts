@@ -1,3 +1,4 @@
+import type { PacketPool } from '../memory/packet-pool.js';
 import type { NegotiatedFeatures } from './features.js';
 import { headerSize } from './header.js';
 import { createHeaderReader } from './receive-header.js';
@@ -17,10 +18,23 @@ export function createReceiveQueue(
   const poster = createPoster({
     headerSize: size,
     descriptors: parts.pool.descriptorsPerBuffer,
-    headerApart: legacy && !merging && !features.has('VIRTIO_F_ANY_LAYOUT'),
+    headerApart: needsHeaderApart(features, legacy),
   });
   const all = { ...parts, poster };
   const reader = createHeaderReader(features, legacy);
   if (merging) return new MergingReceiveQueue(all, size, reader);
   return reader === undefined ? new PlainReceiveQueue(all, size) : new OffloadReceiveQueue(all, size, reader);
+}
+
+/** The most descriptors that a receive buffer takes. */
+export function longestReceiveChain(
+  pool: PacketPool,
+  features: Pick<NegotiatedFeatures, 'has'>,
+  legacy: boolean,
+): number {
+  return pool.descriptorsPerBuffer + (needsHeaderApart(features, legacy) ? 1 : 0);
+}
+
+function needsHeaderApart(features: Pick<NegotiatedFeatures, 'has'>, legacy: boolean): boolean {
+  return legacy && !features.has('VIRTIO_NET_F_MRG_RXBUF') && !features.has('VIRTIO_F_ANY_LAYOUT');
 }

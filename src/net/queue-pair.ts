@@ -6,7 +6,7 @@ import { PacketPool } from '../memory/packet-pool.js';
 import type { Transport } from '../transport/transport.js';
 import type { NegotiatedFeatures } from './features.js';
 import { freeAll } from './free-all.js';
-import { createReceiveQueue } from './create-receive-queue.js';
+import { createReceiveQueue, longestReceiveChain } from './create-receive-queue.js';
 import { chooseFrameCapacity } from './frame-capacity.js';
 import type { Direction, LostFrames } from './recovery-report.js';
 import type { ReceiveQueue } from './receive-queue.js';
@@ -17,6 +17,12 @@ import { createTransmitQueue, type TransmitQueue } from './transmit-queue.js';
 export const QUEUES_PER_PAIR = 2;
 const RECEIVE = 0;
 const TRANSMIT = 1;
+
+/**
+ * The most descriptors that fit one indirect table: enough for 64 KiB in buffers of 2 KiB. Longer chains are put into the
+ * ring itself.
+ */
+const LONGEST_TRANSMIT_CHAIN = 64;
 
 export interface QueuePairOptions {
   readonly features: NegotiatedFeatures;
@@ -58,12 +64,14 @@ export class QueuePair {
     const frameCapacity = chooseFrameCapacity(features, mtu, options.bufferSize);
     const undo: (() => void)[] = [];
     try {
+      const pool = new PacketPool(transport.memory, poolSize, frameCapacity);
+      undo.push(() => pool.free());
+      const chains = [longestReceiveChain(pool, features, transport.legacy), LONGEST_TRANSMIT_CHAIN];
       const [receiveRing, transmitRing] = sizes.map((size, index) => {
-        const ring = createRing(transport, features, first + index, size);
+        const ring = createRing(transport, features, first + index, size, Math.min(size, chains[index]));
         undo.push(() => ring.free());
         return ring;
       });
-      const pool = new PacketPool(transport.memory, poolSize, frameCapacity);
       return new QueuePair(
         number,
         createReceiveQueue({ ring: receiveRing, pool, transport }, features, transport.legacy),

@@ -6,6 +6,7 @@ import { UsageError } from '../errors.js';
 import { PacketBuffer } from '../memory/packet-buffer.js';
 import type { PacketPool } from '../memory/packet-pool.js';
 import { AbortWatch } from './abort-watch.js';
+import { takeFilled } from './take-filled.js';
 import type { TransmitQueue } from './transmit-queue.js';
 
 /** Frames that are taken at once before the event loop gets a turn: a loop of sends must not starve reception. */
@@ -143,14 +144,14 @@ export class Sender {
   /** Hands one frame over, if there is a buffer and room for it. */
   private trySend(frame: Uint8Array | PacketBuffer): boolean {
     if (frame instanceof PacketBuffer) return this.transmit(frame);
-    const packet = this.pool.take();
+    const packet = takeFilled(this.pool, frame);
     if (packet === undefined) {
       this.pool.wakeWhenAvailable();
       return false;
     }
     let sent = false;
     try {
-      sent = this.transmit(packet.setFrame(frame));
+      sent = this.transmit(packet);
     } finally {
       if (!sent) packet.release();
     }

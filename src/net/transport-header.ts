@@ -15,7 +15,8 @@ export const PROTOCOL_UDP = 17;
 export const TCP_CHECKSUM = 16;
 export const UDP_CHECKSUM = 6;
 
-const IPV6_HEADER_SIZE = 40;
+/** Length in bytes of an IPv6 header without extensions. */
+export const IPV6_HEADER_SIZE = 40;
 /** Hop-by-hop options, routing, destination options. */
 const IPV6_EXTENSIONS = new Set([0, 43, 60]);
 
