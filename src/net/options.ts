@@ -28,7 +28,10 @@ export interface NetDeviceOptions {
    * twice over.
    */
   readonly poolSize?: number;
-  /** Length of each packet buffer in bytes; by default what the longest frame needs. */
+  /**
+   * Length of each packet buffer in bytes, 64 of them headroom; by default what the longest frame needs. It may be less
+   * only with VIRTIO_NET_F_MRG_RXBUF, and more for packets that the device is to cut into several frames.
+   */
   readonly bufferSize?: number;
   /**
    * Number of queue pairs to open, 1 by default, up to what the device has. How many of them are used can be changed
