@@ -274,8 +274,7 @@ export const FEATURE_TABLE = {
   VIRTIO_F_RING_RESET: {
     bit: 40,
     section: '2.6.1',
-    support: 'unsupported',
-    why: 'This driver does not do that yet.',
+    support: 'wanted',
     about: 'single queues can be reset',
   },
   VIRTIO_F_ADMIN_VQ: {

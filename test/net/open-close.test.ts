@@ -273,8 +273,8 @@ describe('open', () => {
     ['a negative timeout', { resetTimeout: -1 }],
     ['an endless timeout', { drainTimeout: Infinity }],
     ['an unknown feature', { features: { required: ['VIRTIO_NET_F_WINGS'] } }],
-    ['a feature that the driver lacks', { features: { required: ['VIRTIO_NET_F_MQ'] } }],
-    ['a wish for a feature that the driver lacks', { features: { wanted: ['VIRTIO_NET_F_MQ'] } }],
+    ['a feature that the driver lacks', { features: { required: ['VIRTIO_F_SUSPEND'] } }],
+    ['a wish for a feature that the driver lacks', { features: { wanted: ['VIRTIO_F_SUSPEND'] } }],
     ['a feature that it can not lack', { features: { unwanted: ['VIRTIO_F_VERSION_1'] } }],
     ['a contradiction', { features: { required: ['VIRTIO_NET_F_MAC'], unwanted: ['VIRTIO_NET_F_MAC'] } }],
   ])('refuses %s', async (_, options) => {
