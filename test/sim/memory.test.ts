@@ -118,3 +118,51 @@ describe('the simulated memory', () => {
     expect(rangeOf(pool.allocate(2 * PAGE)).start).toBe(0x1000_0000 + 6 * PAGE);
   });
 });
+
+describe('the simulated memory with physical addresses', () => {
+  const physical = (): DmaMemory => createSimulatedDevice({ behindIommu: false }).memory;
+
+  it('scatters the pages, beyond 4 GiB, so that none follows on another', () => {
+    const region = physical().allocate(64 * PAGE);
+    expect(region.isContiguous(0, PAGE)).toBe(true);
+    for (let page = 1; page < 64; page++) {
+      expect(region.isContiguous(page * PAGE - 1, 2)).toBe(false);
+      expect(region.addressOf(page * PAGE)).toMatchObject({
+        hi: expect.toSatisfy((hi: number) => hi > 0) as number,
+      });
+    }
+  });
+
+  it('has contiguous regions where that is asked for', () => {
+    const pool = physical();
+    const region = pool.allocate(5 * PAGE, { contiguous: true });
+    expect(region.isContiguous(0, 5 * PAGE)).toBe(true);
+    region.free();
+    expect(pool.allocatedBytes).toBe(0);
+  });
+
+  it('leads a device to the page, and no further', () => {
+    const pool = new SimulatedMemory({ limit: 64 * PAGE, behindIommu: false });
+    const region = pool.allocate(2 * PAGE);
+    const at = region.addressOf(PAGE + 9);
+    expect(pool.resolve('a buffer', at, PAGE - 9)).toEqual({ region, offset: PAGE + 9 });
+    expect(() => pool.resolve('a buffer', at, PAGE)).toThrow('runs over the end of its DMA region');
+    expect(() => pool.resolve('a buffer', region.addressOf(0), PAGE + 1)).toThrow('lies elsewhere');
+    region.free();
+    expect(() => pool.resolve('a buffer', at, 1)).toThrow('outside the allocated');
+  });
+
+  it('can be chosen while nothing is allocated, and IOVAs only where there is an IOMMU', () => {
+    const pool = memory();
+    expect(pool.addressing).toBe('iova');
+    const region = pool.allocate(1);
+    pool.setAddressing('iova');
+    expect(() => pool.setAddressing('physical')).toThrow(expect.objectContaining({ code: 'OPTION_INVALID' }));
+    region.free();
+    pool.setAddressing('physical');
+    expect(pool.allocate(2 * PAGE).isContiguous(0, 2 * PAGE)).toBe(false);
+    expect(() => physical().setAddressing('iova')).toThrow(
+      expect.objectContaining({ code: 'VFIO_IOMMU_ABSENT' }),
+    );
+  });
+});
