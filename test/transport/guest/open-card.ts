@@ -1,7 +1,7 @@
 /** In the guest: opens real virtio network cards through VFIO and looks at their registers. */
 import { SILENT } from '../../../src/log.js';
 import { findPciDevice } from '../../../src/pci/sysfs.js';
-import { openPciTransport } from '../../../src/transport/open-pci.js';
+import { openPciTransport, type OpenPciOptions } from '../../../src/transport/open-pci.js';
 import { STATUS, type QueueLayout, type Transport } from '../../../src/transport/transport.js';
 import { failureOf, report } from '../../vm/guest/report.js';
 
@@ -15,7 +15,8 @@ const HOST_BRIDGE = '0000:00:00.0';
 const NOWHERE = '0000:00:1e.7';
 const RING_BYTES = 4096;
 
-const open = (address: string): Promise<Transport> => openPciTransport(address, { log: SILENT });
+const open = (address: string, options: Partial<OpenPciOptions> = {}): Promise<Transport> =>
+  openPciTransport(address, { log: SILENT, ...options });
 const driverOf = async (address: string): Promise<string | null> =>
   (await findPciDevice(address)).driver ?? null;
 
@@ -25,8 +26,10 @@ async function negotiate(transport: Transport): Promise<void> {
   while (transport.readStatus() !== 0) await new Promise(setImmediate);
   transport.writeStatus(STATUS.ACKNOWLEDGE);
   transport.writeStatus(STATUS.ACKNOWLEDGE | STATUS.DRIVER);
-  const MAC_STATUS_VERSION_1_ACCESS_PLATFORM = (1n << 5n) | (1n << 16n) | (1n << 32n) | (1n << 33n);
-  transport.writeDriverFeatures(transport.readDeviceFeatures() & MAC_STATUS_VERSION_1_ACCESS_PLATFORM);
+  const MAC_STATUS = (1n << 5n) | (1n << 16n);
+  const VERSION_1_ACCESS_PLATFORM_RING_RESET = (1n << 32n) | (1n << 33n) | (1n << 40n);
+  const wanted = MAC_STATUS | VERSION_1_ACCESS_PLATFORM_RING_RESET;
+  transport.writeDriverFeatures(transport.readDeviceFeatures() & wanted);
   transport.writeStatus(STATUS.ACKNOWLEDGE | STATUS.DRIVER | STATUS.FEATURES_OK);
 }
 
@@ -93,12 +96,35 @@ report('opening it twice', await failureOf(open(CARD)));
 await watchLink(card);
 report('driver after', await driverOf(CARD));
 
+/** One queue is reset and enabled again, larger, while the device goes on. */
+async function resetQueue(transport: Transport): Promise<void> {
+  transport.enableInterrupts(2, { config: () => undefined, queue: () => undefined });
+  const rings = [0, 1].map((queue) => {
+    const ring = layoutIn(transport, 128);
+    transport.enableQueue(queue, ring.layout);
+    return ring;
+  });
+  transport.writeStatus(DRIVER_OK);
+  await transport.resetQueue(1, 5000);
+  report(
+    'notifying a queue that was reset',
+    await failureOf(Promise.resolve().then(() => transport.notify(1))),
+  );
+  transport.notify(0);
+  const larger = layoutIn(transport, 256);
+  transport.enableQueue(1, larger.layout);
+  transport.notify(1);
+  report('status after the reset of a queue', transport.readStatus());
+  await transport.close();
+  for (const { free } of [...rings, larger]) free();
+}
+
 const again = await open(CARD);
 await negotiate(again);
 report('status when opened again', again.readStatus());
-await again.close();
+await resetQueue(again);
 
-const polled = await open(WITHOUT_VECTORS);
+const polled = await open(WITHOUT_VECTORS, { interruptMode: 'msix' });
 await negotiate(polled);
 report(
   'interrupts without vectors',
@@ -142,7 +168,30 @@ report('ids of the transitional card', (await findPciDevice(TRANSITIONAL)).devic
 report('queues of the transitional card', transitional.queueCount);
 await transitional.close();
 
-report('legacy card', await failureOf(open(LEGACY)));
+const old = await open(LEGACY);
+old.writeStatus(0);
+report('legacy card', {
+  kind: old.kind,
+  queues: [old.queueCount, ...[0, 1, 2, 3].map((queue) => old.maxQueueSize(queue))],
+  mac: old.readConfig(0, 2),
+  features: old.readDeviceFeatures() < 1n << 32n,
+  status: old.readStatus(),
+});
+const before = old.readConfigGeneration();
+old.enableInterrupts(2, { config: () => undefined, queue: () => undefined });
+report('legacy card with vectors', {
+  mac: old.readConfig(0, 2),
+  same: old.readConfigGeneration() === before,
+});
+old.disableInterrupts();
+for (const [at, byte] of [0x52, 0x54, 0x77].entries()) old.writeConfig(at, 1, byte);
+report(
+  'legacy card with another address',
+  [0, 1, 2].map((at) => old.readConfig(at, 1)),
+);
+await old.close();
+report('modern interface of the legacy card', await failureOf(open(LEGACY, { pciInterface: 'modern' })));
+report('legacy interface of a modern card', await failureOf(open(CARD, { pciInterface: 'legacy' })));
 report('driver of the legacy card', await driverOf(LEGACY));
 report('host bridge', await failureOf(open(HOST_BRIDGE)));
 report('nowhere', await failureOf(open(NOWHERE)));
