@@ -9,6 +9,7 @@ import type { Interrupts } from './interrupts.js';
 import { hex, type SimulatedMemory, type SimulatedRegion } from './memory.js';
 import { largestQueue, openQueue } from './queue-format.js';
 import type { Counters } from './statistics.js';
+import { StatusRegister } from './status.js';
 import { DriverViolation } from './violation.js';
 
 /** What a kind of device does with its queues. Its methods may throw a DriverViolation. */
@@ -46,26 +47,12 @@ export interface CoreParts {
   readonly counters: Counters;
 }
 
-/** The steps of initialisation, each with the one before it (VIRTIO 1.3, 3.1.1). */
-const STEPS: readonly (readonly [name: string, bit: number, before: number])[] = [
-  ['ACKNOWLEDGE', STATUS.ACKNOWLEDGE, 0],
-  ['DRIVER', STATUS.DRIVER, STATUS.ACKNOWLEDGE],
-  ['FEATURES_OK', STATUS.FEATURES_OK, STATUS.DRIVER],
-  ['DRIVER_OK', STATUS.DRIVER_OK, STATUS.FEATURES_OK],
-];
-/** Without FEATURES_OK (VIRTIO 1.3, 3.1.2). */
-const LEGACY_STEPS: typeof STEPS = [
-  ['ACKNOWLEDGE', STATUS.ACKNOWLEDGE, 0],
-  ['DRIVER', STATUS.DRIVER, STATUS.ACKNOWLEDGE],
-  ['DRIVER_OK', STATUS.DRIVER_OK, STATUS.DRIVER],
-];
-const ALL_STATUS_BITS = Object.values(STATUS).reduce((bits, bit) => bits | bit, 0);
-
 export class DeviceCore {
   readonly options: CoreOptions;
   readonly parts: CoreParts;
   /** What rules the driver broke, a sentence each, the oldest first. */
   readonly violations: string[] = [];
+  readonly #status: StatusRegister;
   readonly #queues: (DeviceQueue | undefined)[];
   /** Queues whose interrupt waits until more has come together. */
   readonly #held = new Set<number>();
@@ -73,12 +60,12 @@ export class DeviceCore {
   readonly #reset = new Set<number>();
   #settled = false;
   #function: DeviceFunction | undefined;
-  #status = 0;
   #driverFeatures = 0n;
 
   constructor(options: CoreOptions, parts: CoreParts) {
     this.options = options;
     this.parts = parts;
+    this.#status = new StatusRegister(options.legacy);
     this.#queues = options.queueSizes.map(() => undefined);
     parts.memory.onFree = (region) => this.#regionFreed(region);
   }
@@ -89,12 +76,12 @@ export class DeviceCore {
   }
 
   get status(): number {
-    return this.#status;
+    return this.#status.value;
   }
 
   /** Whether a driver is at work and the device works for it. */
   get isLive(): boolean {
-    return (this.#status & (STATUS.DRIVER_OK | STATUS.DEVICE_NEEDS_RESET)) === STATUS.DRIVER_OK;
+    return this.#status.has(STATUS.DRIVER_OK) && !this.#status.has(STATUS.DEVICE_NEEDS_RESET);
   }
 
   get queueCount(): number {
@@ -103,7 +90,7 @@ export class DeviceCore {
 
   /** The size that a queue may have at most, in the ring format that is chosen by now (VIRTIO 1.3, 4.1.4.3.1). */
   maxQueueSize(index: number): number {
-    const chosen = this.#has(STATUS.FEATURES_OK) ? this.#driverFeatures : 0n;
+    const chosen = this.#status.has(STATUS.FEATURES_OK) ? this.#driverFeatures : 0n;
     const size = this.options.queueSizes.at(index);
     return index < 0 || size === undefined ? 0 : largestQueue(size, chosen);
   }
@@ -114,13 +101,15 @@ export class DeviceCore {
 
   writeStatus(value: number): void {
     if (value === 0) this.reset();
-    else this.guard(() => this.#advance(value));
+    else this.guard(() => this.#status.write(value, (bit) => this.#maySet(bit)));
   }
 
   writeDriverFeatures(features: bigint): void {
     this.guard(() => {
-      if (!this.#has(STATUS.DRIVER)) throw new DriverViolation('features were written before DRIVER was set');
-      if (this.#has(STATUS.FEATURES_OK)) throw new DriverViolation('features were written after FEATURES_OK');
+      if (!this.#status.has(STATUS.DRIVER))
+        throw new DriverViolation('features were written before DRIVER was set');
+      if (this.#status.has(STATUS.FEATURES_OK))
+        throw new DriverViolation('features were written after FEATURES_OK');
       if (this.#settled) throw new DriverViolation('features were written after a queue was enabled');
       this.#driverFeatures = features;
     });
@@ -168,7 +157,7 @@ export class DeviceCore {
     counters.notifications++;
     if (index in this.#queues) counters.queues[index].notifications++;
     this.guard(() => {
-      if (!this.#has(STATUS.DRIVER_OK))
+      if (!this.#status.has(STATUS.DRIVER_OK))
         throw new DriverViolation(`queue ${index} was notified before DRIVER_OK`);
       if (!this.isLive) return;
       const queue = this.#queues[index];
@@ -207,13 +196,13 @@ export class DeviceCore {
   /** Tells the driver, if one is at work, that the configuration has changed (VIRTIO 1.3, 2.5, 3.1). */
   configChanged(): void {
     const { counters, interrupts } = this.parts;
-    if (this.#has(STATUS.DRIVER_OK) && interrupts.raiseConfig()) counters.configInterrupts++;
+    if (this.#status.has(STATUS.DRIVER_OK) && interrupts.raiseConfig()) counters.configInterrupts++;
   }
 
   /** Sets DEVICE_NEEDS_RESET and stops working (VIRTIO 1.3, 2.1.2). */
   askForReset(): void {
-    if (this.#has(STATUS.DEVICE_NEEDS_RESET)) return;
-    this.#status |= STATUS.DEVICE_NEEDS_RESET;
+    if (this.#status.has(STATUS.DEVICE_NEEDS_RESET)) return;
+    this.#status.set(STATUS.DEVICE_NEEDS_RESET);
     this.configChanged();
   }
 
@@ -228,7 +217,7 @@ export class DeviceCore {
   }
 
   #clear(): void {
-    this.#status = 0;
+    this.#status.clear();
     this.#driverFeatures = 0n;
     this.#settled = false;
     this.#held.clear();
@@ -250,46 +239,15 @@ export class DeviceCore {
     }
   }
 
-  #has(bit: number): boolean {
-    return (this.#status & bit) !== 0;
-  }
-
   #record(sentence: string): void {
     this.violations.push(sentence);
     this.options.logger.warn({ device: this.options.name, violation: sentence }, 'the driver broke a rule');
   }
 
-  #advance(value: number): void {
-    if ((value & ~ALL_STATUS_BITS) !== 0)
-      throw new DriverViolation(`the status ${hex(value)} has unknown bits`);
-    const cleared = this.#status & ~value & ~STATUS.DEVICE_NEEDS_RESET;
-    if (cleared !== 0) throw new DriverViolation(`the driver cleared the status bits ${hex(cleared)}`);
-    const added = value & ~this.#status;
-    if ((added & STATUS.DEVICE_NEEDS_RESET) !== 0) {
-      throw new DriverViolation('the driver set DEVICE_NEEDS_RESET, which is the device’s to set');
-    }
-    if (added === 0) return;
-    if (this.#has(STATUS.FAILED))
-      throw new DriverViolation('the driver went on after FAILED without a reset');
-    if ((added & STATUS.FAILED) !== 0) this.#status |= STATUS.FAILED;
-    else this.#takeStep(added);
-  }
-
-  #takeStep(added: number): void {
-    const steps = this.options.legacy ? LEGACY_STEPS : STEPS;
-    const step = steps.find(([, bit]) => bit === added);
-    if (step === undefined) throw new DriverViolation(`the driver set the status bits ${hex(added)} at once`);
-    const [name, bit, before] = step;
-    if (before !== 0 && !this.#has(before)) {
-      const needed = steps.find(([, other]) => other === before)?.[0] ?? '';
-      throw new DriverViolation(`the driver set ${name} before ${needed}`);
-    }
-    if (bit === STATUS.FEATURES_OK) {
-      if (!this.#acceptsFeatures()) return;
-      this.#settle();
-    }
-    if (bit === STATUS.DRIVER_OK) this.#settle();
-    this.#status |= bit;
+  #maySet(bit: number): boolean {
+    if (bit === STATUS.FEATURES_OK && !this.#acceptsFeatures()) return false;
+    if (bit === STATUS.FEATURES_OK || bit === STATUS.DRIVER_OK) this.#settle();
+    return true;
   }
 
   /** The features stay what they are from now on. A legacy device has no way to refuse them. */
@@ -313,11 +271,11 @@ export class DeviceCore {
 
   #checkMayEnable(index: number): void {
     const { legacy } = this.options;
-    if (legacy && !this.#has(STATUS.DRIVER))
+    if (legacy && !this.#status.has(STATUS.DRIVER))
       throw new DriverViolation(`queue ${index} was enabled before DRIVER`);
-    if (!legacy && !this.#has(STATUS.FEATURES_OK))
+    if (!legacy && !this.#status.has(STATUS.FEATURES_OK))
       throw new DriverViolation(`queue ${index} was enabled before FEATURES_OK`);
-    if (this.#has(STATUS.DRIVER_OK) && !this.#reset.has(index))
+    if (this.#status.has(STATUS.DRIVER_OK) && !this.#reset.has(index))
       throw new DriverViolation(`queue ${index} was enabled after DRIVER_OK`);
     if (this.#queues[index] !== undefined) throw new DriverViolation(`queue ${index} was enabled twice`);
   }
@@ -332,11 +290,21 @@ export class DeviceCore {
         `a size of ${layout.size} is not the ${limit} that a legacy queue is fixed to`,
       );
     this.#settle();
+    this.#checkAddressing();
     const queue = openQueue(parts.memory, layout, this.#driverFeatures, this.options);
     this.#queues[index] = queue;
     this.#reset.delete(index);
     this.#function?.queueEnabled(index, queue);
     this.parts.interrupts.mapQueue(index);
+  }
+
+  /** What the device is given has to be what it takes it for: addresses for the IOMMU, or those of the memory. */
+  #checkAddressing(): void {
+    const { addressing, behindIommu } = this.parts.memory;
+    const translated = behindIommu && hasFeature(this.#driverFeatures, 'VIRTIO_F_ACCESS_PLATFORM');
+    if ((addressing === 'iova') === translated) return;
+    const wanted = translated ? 'goes through the IOMMU' : 'does not go through the IOMMU';
+    throw new DriverViolation(`the driver gives ${addressing} addresses to a device that ${wanted}`);
   }
 
   /** Puts the queue's name in front of what is found out about it. */

@@ -194,8 +194,9 @@ describe('a simulated device', () => {
   });
 
   it('spreads a frame over several buffers where they may be merged', () => {
-    make({ features: ['VIRTIO_F_VERSION_1', 'VIRTIO_NET_F_MRG_RXBUF'] });
-    const { rx } = bringUp(device, { features: bits('VIRTIO_F_VERSION_1', 'VIRTIO_NET_F_MRG_RXBUF') });
+    const features = ['VIRTIO_F_VERSION_1', 'VIRTIO_F_ACCESS_PLATFORM', 'VIRTIO_NET_F_MRG_RXBUF'] as const;
+    make({ features });
+    const { rx } = bringUp(device, { features: bits(...features) });
     for (const index of [0, 1, 2]) {
       rx.describe(index, { address: rx.addressOfSlot(index), length: 100, flags: WRITE });
     }

@@ -74,8 +74,9 @@ describe('a device with packed virtqueues', () => {
   });
 
   it('can be had by name', () => {
-    device = createSimulatedDevice({ features: ['VIRTIO_F_VERSION_1', 'VIRTIO_F_RING_PACKED'] });
-    const { tx } = bringUpPacked(device, { features: bits('VIRTIO_F_VERSION_1', 'VIRTIO_F_RING_PACKED') });
+    const features = ['VIRTIO_F_VERSION_1', 'VIRTIO_F_ACCESS_PLATFORM', 'VIRTIO_F_RING_PACKED'] as const;
+    device = createSimulatedDevice({ features });
+    const { tx } = bringUpPacked(device, { features: bits(...features) });
     tx.send(0, frameOf(60));
     expect(tx.collect()).toHaveLength(1);
   });
