@@ -1,8 +1,10 @@
 /**
- * A network namespace around QEMU: cards with a tap are connected to a Linux network stack of their own, which no
- * other process sees and which goes when QEMU ends, however it ends.
+ * What is around QEMU for the cards that need more than QEMU brings itself: a network namespace in which they are
+ * connected to a Linux network stack of their own, or DPDK behind their sockets. No other process sees it, and it goes
+ * when QEMU ends, however it ends.
  */
 import { join } from 'node:path';
+import { dpdkLines, type VhostSocket } from './dpdk.js';
 
 /** A tap interface, the other end of a card's cable. */
 export interface Tap {
@@ -57,7 +59,17 @@ const CLOSE_CHANNELS = '3>&- 4>&- 5>&- 6>&- 7>&-';
 const peerLine = (path: string): string =>
   `setpriv --pdeathsig KILL -- "$NODE" ${path} </dev/null >&2 ${CLOSE_CHANNELS} &`;
 
-function setUp(taps: readonly Tap[], peer: string | undefined): string {
+/** What QEMU is to find around it. */
+export interface Surroundings {
+  readonly taps: readonly Tap[];
+  /** The path of a program for Node that runs beside it. */
+  readonly peer: string | undefined;
+  /** The folder of DPDK, which serves the sockets. */
+  readonly dpdk: string | undefined;
+  readonly sockets: readonly VhostSocket[];
+}
+
+function setUp({ taps, peer, dpdk, sockets }: Surroundings): string {
   return [
     'set -e',
     'ip link set lo up',
@@ -65,15 +77,17 @@ function setUp(taps: readonly Tap[], peer: string | undefined): string {
     'echo 1 >/proc/sys/net/ipv6/conf/all/forwarding',
     ...taps.flatMap(tapLines),
     ...(peer === undefined ? [] : [peerLine(peer)]),
+    ...(dpdk === undefined ? [] : dpdkLines(dpdk, sockets, CLOSE_CHANNELS)),
     'exec "$@"',
   ].join('\n');
 }
 
-/** The words to put before a command so that it runs in a namespace with these taps. */
-export function inNamespace(taps: readonly Tap[], peer: string | undefined): string[] {
+/** The words to put before a command so that it runs in these surroundings: none if there are none. */
+export function inSurroundings(surroundings: Surroundings): string[] {
+  if (surroundings.taps.length === 0 && surroundings.sockets.length === 0) return [];
   // Whoever is not root is so in a user namespace.
   const unshare = process.getuid?.() === 0 ? ['unshare'] : ['unshare', '--map-root-user'];
-  const shell = ['env', `NODE=${process.execPath}`, 'sh', '-c', setUp(taps, peer), 'sh'];
+  const shell = ['env', `NODE=${process.execPath}`, 'sh', '-c', setUp(surroundings), 'sh'];
   return [...unshare, '--net', '--', 'setpriv', '--pdeathsig', 'KILL', '--', ...shell];
 }
 

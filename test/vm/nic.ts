@@ -1,5 +1,6 @@
 /** The network cards of a VM: what a caller says of one, and what becomes of it in QEMU and in the guest. */
 import { join } from 'node:path';
+import type { VhostSocket } from './dpdk.js';
 import { tapNetwork, type Tap } from './namespace.js';
 import { VmError } from './vm-error.js';
 
@@ -20,6 +21,8 @@ export interface VmNic {
   readonly netdev?: string;
   /** Connects the card to a tap of a Linux network stack instead: see namespace.ts for its addresses. */
   readonly tap?: VmTap;
+  /** Puts DPDK's vhost backend behind the card instead, with so many queue pairs; it answers every echo request. */
+  readonly vhostQueues?: number;
   /** Whether to record what crosses between the card and its backend, as a pcap. */
   readonly dump?: boolean;
   /** How much of a frame to record, in bytes. Default: all of it. */
@@ -52,6 +55,8 @@ export interface PlannedNic {
   /** Where QEMU records its frames. */
   readonly dumpFile: string | undefined;
   readonly tap: Tap | undefined;
+  /** Where DPDK serves it. */
+  readonly socket: VhostSocket | undefined;
   readonly qemuArguments: readonly string[];
 }
 
@@ -104,6 +109,14 @@ function planTap(
   return { name: `tap${index}`, mac, queues, mtu, network: tapNetwork(index) };
 }
 
+function vhostBackend({ path, queues }: VhostSocket, index: number): string[] {
+  const options = queues > 1 ? `,queues=${queues}` : '';
+  return [
+    ...['-chardev', `socket,id=vhost${index},path=${path.replaceAll(',', ',,')}`],
+    ...['-netdev', `vhost-user,id=net${index},chardev=vhost${index}${options}`],
+  ];
+}
+
 function tapBackend({ name, queues }: Tap): string {
   return `tap,ifname=${name},script=no,downscript=no,vhost=off${queues > 1 ? `,queues=${queues}` : ''}`;
 }
@@ -129,28 +142,30 @@ function driverOf(nic: VmNic, iommu: VmIommu): PlannedNic['driver'] {
   return bind ? 'vfio-pci' : 'virtio-pci';
 }
 
-function backendArguments(
-  backend: string,
+function netdevArguments(backend: string, index: number): string[] {
+  const [type = '', ...options] = backend.split(',');
+  return ['-netdev', [type, `id=net${index}`, ...options].join(',')];
+}
+
+function dumpArguments(
   index: number,
   { dumpLength = 65_536 }: VmNic,
   dumpFile: string | undefined,
 ): string[] {
-  const [type = '', ...options] = backend.split(',');
-  const netdev = ['-netdev', [type, `id=net${index}`, ...options].join(',')];
-  if (dumpFile === undefined) return netdev;
+  if (dumpFile === undefined) return [];
   const file = dumpFile.replaceAll(',', ',,');
-  return [
-    ...netdev,
-    '-object',
-    `filter-dump,id=dump${index},netdev=net${index},maxlen=${dumpLength},file=${file}`,
-  ];
+  return ['-object', `filter-dump,id=dump${index},netdev=net${index},maxlen=${dumpLength},file=${file}`];
 }
 
 function planNic(nic: VmNic, index: number, iommu: VmIommu, folder: string): PlannedNic {
   const properties = completeProperties(nic, index, iommu);
   const dumpFile = nic.dump === true ? join(folder, `nic${index}.pcap`) : undefined;
   const tap = nic.tap === undefined ? undefined : planTap(nic.tap, index, properties);
+  const { vhostQueues } = nic;
+  const path = join(folder, `vhost${index}`);
+  const socket = vhostQueues === undefined ? undefined : { path, queues: vhostQueues };
   const backend = tap === undefined ? (nic.netdev ?? 'user') : tapBackend(tap);
+  const netdev = socket === undefined ? netdevArguments(backend, index) : vhostBackend(socket, index);
   const device = ['-device', `virtio-net-pci,${formatProperties(properties)}`];
   return {
     id: `nic${index}`,
@@ -158,7 +173,8 @@ function planNic(nic: VmNic, index: number, iommu: VmIommu, folder: string): Pla
     driver: driverOf(nic, iommu),
     dumpFile,
     tap,
-    qemuArguments: [...backendArguments(backend, index, nic, dumpFile), ...device],
+    socket,
+    qemuArguments: [...netdev, ...dumpArguments(index, nic, dumpFile), ...device],
   };
 }
 

@@ -2,7 +2,7 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import type { Duplex } from 'node:stream';
 import type { GuestKernel } from './guest-kernel.js';
-import { inNamespace } from './namespace.js';
+import { inSurroundings } from './namespace.js';
 import type { PlannedNic } from './nic.js';
 
 /** The machine to start. */
@@ -18,6 +18,8 @@ export interface Machine {
   readonly extraArguments: readonly string[];
   /** The path of a program for Node that runs beside QEMU in the network namespace of its taps. */
   readonly peer: string | undefined;
+  /** The folder of DPDK, where a card needs it. */
+  readonly dpdk: string | undefined;
 }
 
 /** QEMU, running. Each stream ends when it ends. */
@@ -56,10 +58,18 @@ function kernelCommandLine(machine: Machine): string {
   return [...KERNEL_ARGUMENTS, ...iommu, ...machine.kernelArguments].join(' ');
 }
 
+/** A backend that is a process of its own must be able to map the guest's memory. */
+function memoryArguments({ nics, memoryMiB }: Machine): string[] {
+  if (nics.every(({ socket }) => socket === undefined)) return [];
+  const memory = `memory-backend-memfd,id=memory,size=${memoryMiB}M,share=on`;
+  return ['-object', memory, '-machine', 'memory-backend=memory'];
+}
+
 function qemuArguments(machine: Machine): string[] {
   return [
     ...['-nodefaults', '-no-user-config', '-display', 'none', '-no-reboot'],
     ...['-machine', 'q35,kernel-irqchip=split', '-accel', 'tcg,thread=multi', '-cpu', 'max'],
+    ...memoryArguments(machine),
     ...['-m', String(machine.memoryMiB), '-smp', String(machine.cpus)],
     ...['-kernel', machine.kernel.image, '-initrd', `/proc/self/fd/${FD.image}`],
     ...['-append', kernelCommandLine(machine)],
@@ -76,16 +86,17 @@ function qemuArguments(machine: Machine): string[] {
 }
 
 /** What QEMU runs in, where its cards need more than it brings itself. */
-function networkOf({ nics, peer }: Machine): string[] {
+function surroundingsOf({ nics, peer, dpdk }: Machine): string[] {
   const taps = nics.flatMap(({ tap }) => (tap === undefined ? [] : [tap]));
-  return taps.length === 0 ? [] : inNamespace(taps, peer);
+  const sockets = nics.flatMap(({ socket }) => (socket === undefined ? [] : [socket]));
+  return inSurroundings({ taps, sockets, peer, dpdk });
 }
 
 /** Starts QEMU. It is killed when this process, or the thread that called, ends for whatever reason. */
 export function startQemu(machine: Machine): QemuProcess {
   const command = [
     ...['--pdeathsig', 'KILL', '--'],
-    ...networkOf(machine),
+    ...surroundingsOf(machine),
     ...['qemu-system-x86_64', ...qemuArguments(machine)],
   ];
   const child = spawn('setpriv', command, {

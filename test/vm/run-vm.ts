@@ -2,6 +2,7 @@
 import { mkdtemp, open, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { provideDpdk } from './dpdk.js';
 import { provideApp } from './guest-app.js';
 import { provideBase } from './guest-base.js';
 import { composeImage, type GuestFile } from './guest-image.js';
@@ -71,6 +72,8 @@ interface GuestArchives {
   readonly kernel: GuestKernel;
   /** The first is the base; files of later ones take the place of those before. */
   readonly archives: readonly [string, ...string[]];
+  /** The folder of DPDK, where a card needs it. */
+  readonly dpdk: string | undefined;
 }
 
 function iommuOf({ iommu = true }: VmOptions): VmIommu {
@@ -78,18 +81,22 @@ function iommuOf({ iommu = true }: VmOptions): VmIommu {
   return iommu ? 'intel' : 'none';
 }
 
-async function provideGuest(iommu: VmIommu, preparation: Preparation): Promise<GuestArchives> {
+async function provideGuest(options: VmOptions, preparation: Preparation): Promise<GuestArchives> {
+  const { nics = [] } = options;
   const kernel = await provideKernel(preparation);
   const base = await provideBase(kernel, preparation);
-  const modules = iommu === 'noiommu' ? [await provideNoIommuModules(kernel, preparation)] : [];
-  return { kernel, archives: [base, ...modules, await provideApp(preparation)] };
+  const needsModules = iommuOf(options) === 'noiommu';
+  const modules = needsModules ? [await provideNoIommuModules(kernel, preparation)] : [];
+  const archives = [base, ...modules, await provideApp(preparation)] as const;
+  const needsDpdk = nics.some(({ vhostQueues }) => vhostQueues !== undefined);
+  return { kernel, archives, dpdk: needsDpdk ? await provideDpdk(preparation) : undefined };
 }
 
 /** Prepares what all runs share; this may take minutes, or wait for another process that does it. */
 async function prepare(options: VmOptions): Promise<GuestArchives> {
   const { onProgress, signal } = options;
   const preparation = { onProgress: (step: string) => onProgress?.(step), signal };
-  return provideGuest(iommuOf(options), preparation).catch((error: unknown) => {
+  return provideGuest(options, preparation).catch((error: unknown) => {
     throw signal?.aborted === true ? aborted(error) : error;
   });
 }
@@ -126,6 +133,7 @@ async function boot(
       kernelArguments: options.kernelArgs ?? [],
       extraArguments: options.extraQemuArgs ?? [],
       peer,
+      dpdk: guest.dpdk,
     };
     return await runSession(machine, { ...options, timeoutSeconds });
   } finally {

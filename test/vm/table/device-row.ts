@@ -3,8 +3,11 @@ import type { NetDeviceOptions } from 'virtio-net';
 import type { VmNic } from '../nic.js';
 import { COMMON_CHECKS, type CheckName, type Expectations } from './suite.js';
 
-/** A guest with a vIOMMU, or one without, in which VFIO is told to do without an IOMMU too. */
-export type MachineKind = 'iommu' | 'no-iommu';
+/**
+ * A guest with a vIOMMU, or one without, in which VFIO is told to do without an IOMMU too. The former apart where the
+ * backend of its cards is DPDK, which keeps a processor busy all the time.
+ */
+export type MachineKind = 'iommu' | 'no-iommu' | 'dpdk';
 
 export interface DeviceRow {
   readonly name: string;

@@ -62,7 +62,7 @@ function notesOf({ row }: RowResult): string[] {
   const notes = Object.entries(row.without).map(([check, why]) => `${row.name}, no ${check}: ${why}`);
   if (row.nic.dump === false) {
     notes.push(
-      `${row.name}, bytes: compared by the program alone, since QEMU records no card of several queues`,
+      `${row.name}, bytes: compared by the program alone: QEMU records neither cards of several queues nor vhost-user ones`,
     );
   }
   return notes;

@@ -185,7 +185,7 @@ async function options({ machine, rows }: Boot, placed: readonly PlacedRow[]): P
   return {
     command: script(placed),
     nics: cards.map(({ nic }) => nic),
-    iommu: machine === 'iommu' ? 'intel' : 'noiommu',
+    iommu: machine === 'no-iommu' ? 'noiommu' : 'intel',
     timeoutSeconds: TIMEOUT_SECONDS,
     memoryMiB: 1536,
     extraQemuArgs: rows.flatMap(({ machineArguments }) => machineArguments),
