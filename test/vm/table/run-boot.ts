@@ -8,7 +8,7 @@ import { runVm, type VmOptions, type VmResult } from '../run-vm.js';
 import type { RunningVm } from '../session.js';
 import { VmError } from '../vm-error.js';
 import type { Boot } from './boots.js';
-import { checksOf, type DeviceRow } from './device-row.js';
+import { checksOf, type DeviceRow, type MachineKind } from './device-row.js';
 import {
   BYTES_IDENTIFIER,
   type CheckName,
@@ -166,13 +166,16 @@ function tail(output: string, name: string): string {
   return text.slice(-600);
 }
 
+/** The cards are with the kernel's driver at first, so nobody has told VFIO yet that it is to do without an IOMMU. */
+const WITHOUT_IOMMU = 'modprobe vfio && echo Y >/sys/module/vfio/parameters/enable_unsafe_noiommu_mode';
+
 /** One row after another, each in a process of its own. */
-function script(rows: readonly PlacedRow[]): string {
+function script(machine: MachineKind, rows: readonly PlacedRow[]): string {
   const lines = rows.flatMap(({ row }, number) => [
     `echo '== ${row.name}'`,
     `node device-suite.mjs /app/row${number}.json || echo "status $?"`,
   ]);
-  return lines.join('\n');
+  return [...(machine === 'no-iommu' ? [WITHOUT_IOMMU] : []), ...lines].join('\n');
 }
 
 async function options({ machine, rows }: Boot, placed: readonly PlacedRow[]): Promise<VmOptions> {
@@ -183,7 +186,7 @@ async function options({ machine, rows }: Boot, placed: readonly PlacedRow[]): P
   ]);
   const hasTap = cards.some(({ nic }) => nic.tap !== undefined);
   return {
-    command: script(placed),
+    command: script(machine, placed),
     nics: cards.map(({ nic }) => nic),
     iommu: machine === 'no-iommu' ? 'noiommu' : 'intel',
     timeoutSeconds: TIMEOUT_SECONDS,
