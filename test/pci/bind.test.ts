@@ -179,6 +179,15 @@ describe('when something fails halfway', () => {
     await expectUntouched(system);
   });
 
+  it('takes a card without an IOMMU where VFIO does without', async () => {
+    const system = await setup({ ...CARD, group: 3 });
+    await system.sysfs.addGroupNode('noiommu-3');
+    const binding = await system.bind({ nodeTimeout: 20 });
+    expect(binding.changed).toBe(true);
+    await binding.restore();
+    await expectUntouched(system);
+  });
+
   it('gives the card back where the file of the group does not appear', async () => {
     const system = await setup({ ...CARD, group: 8 });
     await expect(system.bind({ nodeTimeout: 20 })).rejects.toMatchObject({

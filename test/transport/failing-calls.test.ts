@@ -13,6 +13,13 @@ import { FakeKernel } from '../vfio/fake-kernel.js';
 import { FakeSystem } from '../vfio/fake-system.js';
 import { buildConfigSpace, TYPE } from './fake-config-space.js';
 
+// Not every user may ask the kernel where pages lie.
+vi.mock(import('../../src/native/page-frames.js'), async (original) => ({
+  ...(await original()),
+  physicalPages: (_address: number, size: number) =>
+    Array.from({ length: size / 4096 }, (_, index) => BigInt(2 ** 33 + 8192 * index)),
+}));
+
 const ADDRESS = '0000:00:10.0';
 const COMMON_SIZE = 56;
 let system: FakeSystem;
@@ -119,10 +126,15 @@ const DISPENSABLE = [
   'eventfd_create',
   'vfio_irq_enable',
 ];
-const CODES = ['VFIO_NOT_AVAILABLE', 'VFIO_CALL_FAILED', 'NATIVE_CALL_FAILED'];
+const CODES = ['VFIO_NOT_AVAILABLE', 'VFIO_CALL_FAILED', 'NATIVE_CALL_FAILED', 'MEMORY_NOT_PINNED'];
 
 describe('a call of the shim that fails', () => {
-  it('leaks nothing and is told, whichever it is', async () => {
+  it.each([
+    ['with an IOMMU', 'DMAR'],
+    ['without one', 'vfio-noiommu'],
+  ])('leaks nothing and is told, whichever it is, %s', async (_, groupName) => {
+    system.addGroupName('7', groupName);
+    system.addDeviceFile('noiommu-7');
     const kernel = makeKernel();
     expect((await live()).errors).toEqual({});
     const before = holdings(kernel);

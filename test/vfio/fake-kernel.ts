@@ -22,7 +22,7 @@ const EIO = 5;
 const VECTORS = 3;
 
 /** Calls that undo something, and that the kernel has done even where it says that they failed. */
-const DONE_ANYHOW = new Set<Call>(['close', 'memory_unmap', 'memory_retire']);
+const DONE_ANYHOW = new Set<Call>(['close', 'memory_unmap', 'memory_retire', 'memory_unpin']);
 /** Calls that can not fail: loads and stores, and what asks for a constant. */
 const NEVER_FAIL = /^(mmio_.*|page_size|install)$/;
 
