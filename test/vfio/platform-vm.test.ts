@@ -126,7 +126,8 @@ describeVm('a machine without an IOMMU', () => {
   beforeAll(async () => {
     vm = await boot(['unprivileged', 'lives', 'contiguity', 'gigantic', 'pin'], 'chmod 666 /dev/vfio/*', {
       iommu: 'noiommu',
-      memoryMiB: 3072,
+      // A page of 1 GiB must be free of all that the kernel places at either end.
+      memoryMiB: 4096,
       kernelArgs: ['hugepagesz=1G', 'hugepages=1'],
       nics: [
         { properties: 'disable-legacy=on' },
