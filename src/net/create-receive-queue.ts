@@ -26,8 +26,8 @@ export function createReceiveQueue(
   return reader === undefined ? new PlainReceiveQueue(all, size) : new OffloadReceiveQueue(all, size, reader);
 }
 
-/** The most descriptors that a receive buffer takes. */
-export function longestReceiveChain(
+/** The most descriptors that one buffer takes, its header included. */
+export function piecesOfBuffer(
   pool: PacketPool,
   features: Pick<NegotiatedFeatures, 'has'>,
   legacy: boolean,
@@ -36,5 +36,5 @@ export function longestReceiveChain(
 }
 
 function needsHeaderApart(features: Pick<NegotiatedFeatures, 'has'>, legacy: boolean): boolean {
-  return legacy && !features.has('VIRTIO_NET_F_MRG_RXBUF') && !features.has('VIRTIO_F_ANY_LAYOUT');
+  return legacy && !features.has('VIRTIO_F_ANY_LAYOUT');
 }

@@ -6,7 +6,7 @@ import { PacketPool } from '../memory/packet-pool.js';
 import type { Transport } from '../transport/transport.js';
 import type { NegotiatedFeatures } from './features.js';
 import { freeAll } from './free-all.js';
-import { createReceiveQueue, longestReceiveChain } from './create-receive-queue.js';
+import { createReceiveQueue, piecesOfBuffer } from './create-receive-queue.js';
 import { chooseFrameCapacity } from './frame-capacity.js';
 import type { Direction, LostFrames } from './recovery-report.js';
 import type { ReceiveQueue } from './receive-queue.js';
@@ -66,7 +66,9 @@ export class QueuePair {
     try {
       const pool = new PacketPool(transport.memory, poolSize, frameCapacity);
       undo.push(() => pool.free());
-      const chains = [longestReceiveChain(pool, features, transport.legacy), LONGEST_TRANSMIT_CHAIN];
+      const pieces = piecesOfBuffer(pool, features, transport.legacy);
+      checkRingsHold(pieces, sizes);
+      const chains = [pieces, LONGEST_TRANSMIT_CHAIN];
       const [receiveRing, transmitRing] = sizes.map((size, index) => {
         const ring = createRing(transport, features, first + index, size, Math.min(size, chains[index]));
         undo.push(() => ring.free());
@@ -112,6 +114,19 @@ export class QueuePair {
   free(): void {
     freeAll([this.pool, this.receive.ring, this.transmit.ring]);
   }
+}
+
+/** A buffer that is scattered over more pieces than a ring has descriptors could never be posted. */
+function checkRingsHold(pieces: number, sizes: readonly number[]): void {
+  const least = Math.min(...sizes);
+  if (pieces <= least) return;
+  throw new UsageError(
+    'OPTION_INVALID',
+    `A packet buffer is in ${pieces} pieces, and a ring has ${least} descriptors`,
+    {
+      remedy: 'Use larger rings ({ queueSize }), or smaller buffers ({ bufferSize }).',
+    },
+  );
 }
 
 /** The receive ring keeps as many buffers as it has descriptors; one more must be there to send anything. */

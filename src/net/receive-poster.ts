@@ -17,8 +17,8 @@ export interface PosterOptions {
   /** The most descriptors that a buffer takes. */
   readonly descriptors: number;
   /**
-   * The header gets a descriptor of its own: what a legacy device without VIRTIO_F_ANY_LAYOUT asks for (5.1.6.6).
-   * With VIRTIO_NET_F_MRG_RXBUF not: there a buffer may hold no header at all, and such devices take it as it is.
+   * The header gets a descriptor of its own: what a legacy device without VIRTIO_F_ANY_LAYOUT asks for (5.1.6.6), with
+   * VIRTIO_NET_F_MRG_RXBUF too, though there a buffer may come to hold no header at all.
    */
   readonly headerApart: boolean;
 }

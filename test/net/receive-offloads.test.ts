@@ -264,7 +264,8 @@ describe('receive buffers', () => {
   it.each([
     [[], 10, [10, 1984]],
     [['VIRTIO_F_ANY_LAYOUT'], 10, [1994]],
-    [['VIRTIO_NET_F_MRG_RXBUF'], 12, [1996]],
+    [['VIRTIO_NET_F_MRG_RXBUF'], 12, [12, 1984]],
+    [['VIRTIO_NET_F_MRG_RXBUF', 'VIRTIO_F_ANY_LAYOUT'], 12, [1996]],
   ] as const)('are laid out for a legacy device with %s', (features, size, lengths) => {
     const it = rig({ features, legacy: true });
     expect(it.headerSize).toBe(size);
