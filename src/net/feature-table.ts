@@ -213,8 +213,7 @@ export const FEATURE_TABLE = {
   VIRTIO_F_RING_INDIRECT_DESC: {
     bit: 28,
     section: '2.7.5.3, 2.8.7',
-    support: 'unsupported',
-    why: 'This driver does not do that yet.',
+    support: 'wanted',
     about: 'indirect descriptor tables',
   },
   VIRTIO_F_RING_EVENT_IDX: {
@@ -240,15 +239,13 @@ export const FEATURE_TABLE = {
   VIRTIO_F_IN_ORDER: {
     bit: 35,
     section: '2.7.9, 2.8.8',
-    support: 'unsupported',
-    why: 'This driver does not do that yet.',
+    support: 'wanted',
     about: 'device uses buffers in order',
   },
   VIRTIO_F_ORDER_PLATFORM: {
     bit: 36,
     section: '6',
-    support: 'unsupported',
-    why: 'This driver does not do that yet.',
+    support: 'wanted',
     about: 'memory accesses are ordered as the platform describes',
   },
   VIRTIO_F_SR_IOV: {
@@ -261,8 +258,7 @@ export const FEATURE_TABLE = {
   VIRTIO_F_NOTIFICATION_DATA: {
     bit: 38,
     section: '2.9',
-    support: 'unsupported',
-    why: 'This driver does not do that yet.',
+    support: 'wanted',
     about: 'notifications carry ring positions',
   },
   VIRTIO_F_NOTIF_CONFIG_DATA: {

@@ -19,7 +19,8 @@ export interface Stretch {
 /** Where something of that length can begin, from an offset on, so that it crosses no page boundary needlessly. */
 export function clearOfPageEnd(from: number, length: number): number {
   const left = PAGE - (from % PAGE);
-  return length <= left ? from : from + left;
+  // What is longer than a page needs contiguous memory wherever it begins.
+  return length <= left || length > PAGE ? from : from + left;
 }
 
 /**

@@ -9,6 +9,11 @@
  * The words that both sides synchronise on (the two indexes, flags and event indexes) are accessed with
  * `Atomics`. V8 gives `Atomics.store` the effect of a full barrier and `Atomics.load` that of an acquire,
  * on plain ArrayBuffers too, which is what 2.7.13.3.1 and 2.7.13.4.1 ask for. All else is published by them.
+ *
+ * They also do for hardware (VIRTIO_F_ORDER_PLATFORM). On x86 the store is a locked instruction and all other stores are
+ * in order anyway. On arm64 it is a store-release and the load a load-acquire, which stay in order among themselves, and
+ * hold back what follows the load: the write that notifies comes after the load that it was decided by, so after the
+ * index. And VFIO hands out those devices only whose DMA is coherent with the caches.
  */
 import { QueueError } from '../errors.js';
 import type { DmaMemory } from '../memory/dma.js';

@@ -29,6 +29,7 @@ describe('open', () => {
       'VIRTIO_NET_F_MTU',
       'VIRTIO_NET_F_MAC',
       'VIRTIO_NET_F_STATUS',
+      'VIRTIO_F_RING_INDIRECT_DESC',
       'VIRTIO_F_RING_EVENT_IDX',
       'VIRTIO_F_VERSION_1',
       'VIRTIO_F_ACCESS_PLATFORM',

@@ -10,13 +10,23 @@ import { featureBits } from '../../src/sim/features.js';
 
 const RING_PACKED = 1n << 34n;
 
-/** The rings that the tests of this file run on; packed.test.ts has all of them run again on packed ones. */
-export const rings: { format: 'split' | 'packed' } = { format: 'split' };
+const IN_ORDER = 1n << 35n;
+const ORDER_PLATFORM = 1n << 36n;
+const NOTIFICATION_DATA = 1n << 38n;
+
+/**
+ * The rings that the tests of this file run on; packed.test.ts has all of them run again on packed ones, and the files
+ * in-order-*.test.ts where buffers come back in order, by the batch, and notifications carry positions.
+ */
+export const rings: { format: 'split' | 'packed'; inOrder: boolean } = { format: 'split', inOrder: false };
 
 /** A software device that offers the ring format of the tests, whatever its other features. */
 export function createSimulatedDevice(options: SimulatedDeviceOptions = {}): SimulatedDevice {
-  if (rings.format === 'split') return createAnySimulatedDevice(options);
-  return createAnySimulatedDevice({ ...options, features: featureBits(options.features) | RING_PACKED });
+  const added =
+    (rings.format === 'packed' ? RING_PACKED : 0n) |
+    (rings.inOrder ? IN_ORDER | ORDER_PLATFORM | NOTIFICATION_DATA : 0n);
+  if (added === 0n) return createAnySimulatedDevice(options);
+  return createAnySimulatedDevice({ ...options, features: featureBits(options.features) | added });
 }
 
 export interface Bench {

@@ -16,6 +16,8 @@ export interface RingDevice {
   take(): Taken | undefined;
   /** Returns a buffer; says whether the driver asked for an interrupt. */
   return(id: number, length: number): boolean;
+  /** Returns several buffers by one entry, that of the last; says whether the driver asked for an interrupt. */
+  returnBatch(ids: readonly number[], length: number): boolean;
   /** Asks to be notified of the next buffer. Says whether some came in the meantime. */
   sleep(): boolean;
   /** Asks not to be notified. */

@@ -102,6 +102,10 @@ function splitRig(size: number, indirectEntries: number, start: number): Rig {
       returned.push(id);
       return device.return(id, length);
     },
+    returnBatch: (ids, length) => {
+      returned.push(...ids);
+      return device.returnBatch(ids, length);
+    },
     sleep: () => device.sleep(),
     suppressNotifications: () => device.suppressNotifications(),
   };

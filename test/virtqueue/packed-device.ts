@@ -61,11 +61,13 @@ export class PackedDevice implements RingDevice {
   }
 
   return(id: number, length: number): boolean {
-    const descriptors = this.lengths.get(id);
-    if (descriptors === undefined) throw new Error(`the device does not have buffer ${id}`);
-    this.lengths.delete(id);
+    return this.returnBatch([id], length);
+  }
+
+  returnBatch(ids: readonly number[], length: number): boolean {
     const before = { ...this.used };
-    this.write(id, length);
+    this.write(ids.at(-1) ?? -1, length);
+    const descriptors = ids.reduce((sum, id) => sum + this.giveUp(id), 0);
     this.step(this.used, descriptors);
     return this.wantsInterrupt(before, descriptors);
   }
@@ -94,6 +96,14 @@ export class PackedDevice implements RingDevice {
     const { lo, hi } = this.layout.deviceArea;
     const bytes = this.memory.bytesAt(lo, hi, 4);
     bytes.set([offWrap & 0xff, offWrap >> 8, flags & 0xff, flags >> 8]);
+  }
+
+  /** Says how many descriptors the buffer took. */
+  private giveUp(id: number): number {
+    const descriptors = this.lengths.get(id);
+    if (descriptors === undefined) throw new Error(`the device does not have buffer ${id}`);
+    this.lengths.delete(id);
+    return descriptors;
   }
 
   private wantsInterrupt(before: Place, descriptors: number): boolean {

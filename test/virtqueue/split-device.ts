@@ -45,6 +45,11 @@ export class SplitDevice implements RingDevice {
     return this.advance(1);
   }
 
+  returnBatch(heads: readonly number[], length: number): boolean {
+    this.writeEntry(heads.at(-1) ?? -1, length);
+    return this.advance(heads.length);
+  }
+
   /** Writes a used entry without moving the index. */
   writeEntry(id: number, length: number, ahead = 0): void {
     const entry = 4 + 8 * ((this.used + ahead) % this.layout.size);
