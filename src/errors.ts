@@ -23,7 +23,7 @@ const PCI_ERRORS = {
   },
   PCI_NOT_VIRTIO_NET: {
     meaning: 'The device at that address is not a virtio network card that this driver can drive.',
-    remedy: 'Choose a device that lspci -D -d 1af4:1041 lists.',
+    remedy: 'Choose a device that lspci -D -d 1af4:1041 or lspci -D -d 1af4:1000 lists.',
   },
   PCI_INTERFACE_UP: {
     meaning: 'The kernel is using the card: its network interface is up.',
@@ -148,7 +148,8 @@ const DEVICE_ERRORS = {
     remedy: 'Ask for fewer { queuePairs }, or give the device more (QEMU: queues= of the netdev, mq=on).',
   },
   DEVICE_VECTOR_REFUSED: {
-    meaning: 'The device could not map an event to an MSI-X vector.',
+    meaning:
+      'The device has no interrupts of the kind that was asked for, or could not map its events to vectors.',
     remedy: 'Open the device with { interrupts: false } and poll it.',
   },
   DEVICE_CONFIG_UNSTABLE: {

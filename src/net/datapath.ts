@@ -32,6 +32,7 @@ export interface DatapathOptions {
 export class Datapath {
   readonly pairs: readonly PairDatapath[];
   configInterrupts = 0;
+  foreignInterrupts = 0;
   private readonly options: DatapathOptions;
   private active = false;
   private polling = false;
@@ -71,6 +72,7 @@ export class Datapath {
       transport.enableInterrupts(this.pairs.length * QUEUES_PER_PAIR, {
         queue: (queue) => this.protect(() => this.onQueueInterrupt(queue)),
         config: () => this.protect(() => this.onConfigInterrupt()),
+        spurious: () => void (this.foreignInterrupts += 1),
       });
     }
     for (const { queues } of this.pairs) queues.enable(transport);

@@ -4,10 +4,14 @@ import type { PairDatapath } from './pair-datapath.js';
 import type { NetStatistics, NotificationStatistics, QueuePairStatistics } from './statistics.js';
 
 /** Reads all counters of a device. */
-export function snapshot({ pairs, configInterrupts }: Datapath): NetStatistics {
+export function snapshot({
+  pairs,
+  configInterrupts: config,
+  foreignInterrupts: foreign,
+}: Datapath): NetStatistics {
   const queuePairs = pairs.map((pair) => pairSnapshot(pair));
   const { interrupts, ...totals } = queuePairs.reduce(sum);
-  return { ...totals, interrupts: { ...interrupts, config: configInterrupts }, queuePairs };
+  return { ...totals, interrupts: { ...interrupts, config, foreign }, queuePairs };
 }
 
 /** Reads all counters of a queue pair. */

@@ -83,6 +83,8 @@ export interface NetStatistics extends QueuePairStatistics {
   readonly interrupts: QueuePairStatistics['interrupts'] & {
     /** Those of the configuration. */
     readonly config: number;
+    /** Those of another device, with which this one shares its INTx. */
+    readonly foreign: number;
   };
   /** Counters of each queue pair that is open. */
   readonly queuePairs: readonly QueuePairStatistics[];

@@ -63,8 +63,11 @@ export class FakePciFunction implements PciFunction {
   openWindows = 0;
   /** Vectors that the kernel has left. */
   kernelVectors = Infinity;
+  /** The number of the access that fails, from 1 on. */
+  failingAccess = Infinity;
   /** Accesses to what was not to be mapped: they work, but are slow. */
   slowAccesses = 0;
+  accessCount = 0;
   /** What was asked to be mapped, in the order of the opening. */
   readonly parts: (BarPart & { readonly bar: number })[] = [];
   /** Names of calls that throw, to see what comes after. */
@@ -95,6 +98,8 @@ export class FakePciFunction implements PciFunction {
     this.openWindows++;
     let open = true;
     const check = (offset: number, width: AccessWidth): void => {
+      this.accessCount++;
+      if (this.accessCount === this.failingAccess) throw new Error('the bus is broken');
       if (!open) throw new Error(`BAR ${bar} is closed`);
       checkAccess(offset, width, model.size);
       if (offset < start || offset + width > end) this.slowAccesses++;

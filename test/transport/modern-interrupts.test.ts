@@ -42,6 +42,28 @@ describe('interrupts', () => {
     expect(vectorsOf(device)).toEqual([0, 1, 1, 2]);
   });
 
+  it.each([
+    [129, 129],
+    [33, 33],
+    [2, 2],
+  ])('serves many queues with %i vectors', (msixVectors, used) => {
+    const { device, transport } = make({ msixVectors, queueSizes: Array<number>(129).fill(128) });
+    const calls: number[] = [];
+    transport.enableInterrupts(128, { ...NO_HANDLERS, queue: (queue) => calls.push(queue) });
+    for (let queue = 0; queue < 129; queue++) transport.enableQueue(queue, LAYOUT);
+    expect(device.pci.handlers).toHaveLength(used);
+    for (const handler of device.pci.handlers) handler();
+    // Each queue is heard once, and the vector that the device was told for it leads to it.
+    expect(calls).toEqual(Array.from({ length: 128 }, (_, queue) => queue));
+    for (let queue = 0; queue < 128; queue++) {
+      calls.length = 0;
+      device.pci.handlers[device.queue(queue).get('queue_msix_vector') ?? -1]?.();
+      expect(calls).toContain(queue);
+      expect(calls.length).toBeLessThanOrEqual(Math.ceil(128 / (used - 1)));
+    }
+    expect(device.queue(128).get('queue_msix_vector')).toBe(NO_VECTOR);
+  });
+
   it('uses no more than it is told', () => {
     const { calls, device } = routes(5, { maxVectors: 2 });
     expect(calls).toEqual([['config'], ['queue 0', 'queue 1', 'queue 2']]);

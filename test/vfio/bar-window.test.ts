@@ -5,6 +5,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { SILENT } from '../../src/log.js';
 import { pageSize } from '../../src/native/mapped-memory.js';
 import { shim } from '../../src/native/shim.js';
+import type { BarPart } from '../../src/pci/pci-function.js';
 import { BarWindow, type BarOwner } from '../../src/vfio/bar-window.js';
 import type { Range } from '../../src/vfio/capability-chain.js';
 import { buildShim } from '../native/build-shim.js';
@@ -38,9 +39,9 @@ afterEach(() => {
   rmSync(folder, { recursive: true });
 });
 
-function openWindow(mappable: readonly Range[]): BarWindow {
+function openWindow(mappable: readonly Range[], part?: BarPart): BarWindow {
   const region = { size: 4 * pageSize(), offset: 2 * pageSize(), mappable };
-  return new BarWindow(owner, 4, region, () => undefined);
+  return new BarWindow(owner, 4, region, () => undefined, part);
 }
 
 function byteInFile(offset: number): number {
@@ -81,6 +82,21 @@ describe('BarWindow', () => {
       expect(byteInFile(page * pageSize() + 16)).toBe(page);
     }
     expect(bySystemCall).toBe(4);
+    window.close();
+  });
+
+  it('maps no more than the part that was asked for, in whole pages', () => {
+    const map = vi.spyOn(shim(), 'memory_map');
+    const window = openWindow([{ start: 0, end: 4 * pageSize() }], {
+      start: pageSize() + 8,
+      end: 2 * pageSize() + 8,
+    });
+    expect(map.mock.calls.map(([, offset, size]) => [offset, size])).toEqual([
+      [3 * pageSize(), 2 * pageSize()],
+    ]);
+    for (let page = 0; page < 4; page++) window.write(page * pageSize() + 16, 2, 0x2200 + page);
+    expect(bySystemCall).toBe(2);
+    for (let page = 0; page < 4; page++) expect(byteInFile(page * pageSize() + 16)).toBe(page);
     window.close();
   });
 
