@@ -4,9 +4,9 @@ import type { Logger } from '../log.js';
 import { STATUS, type QueueLayout } from '../transport/transport.js';
 import type { ConfigSpace } from './config-space.js';
 import type { DeviceQueue } from './device-queue.js';
-import { canWorkWith, forbiddenChoice, hasFeature } from './features.js';
 import type { Interrupts } from './interrupts.js';
 import { hex, type SimulatedMemory, type SimulatedRegion } from './memory.js';
+import { Negotiation, type NegotiationOptions } from './negotiation.js';
 import { largestQueue, openQueue } from './queue-format.js';
 import type { Counters } from './statistics.js';
 import { StatusRegister } from './status.js';
@@ -25,15 +25,10 @@ export interface DeviceFunction {
   reset(): void;
 }
 
-export interface CoreOptions {
+export interface CoreOptions extends NegotiationOptions {
   readonly name: string;
-  readonly offered: bigint;
-  /** Says no to features that the device could work with; for tests. */
-  readonly acceptFeatures: (features: bigint) => boolean;
   /** The largest size of each queue. */
   readonly queueSizes: readonly number[];
-  /** Whether the device has the legacy interface alone. */
-  readonly legacy: boolean;
   readonly isolation: boolean;
   readonly usedBatches: boolean;
   readonly logger: Logger;
@@ -53,19 +48,19 @@ export class DeviceCore {
   /** What rules the driver broke, a sentence each, the oldest first. */
   readonly violations: string[] = [];
   readonly #status: StatusRegister;
+  readonly #negotiation: Negotiation;
   readonly #queues: (DeviceQueue | undefined)[];
   /** Queues whose interrupt waits until more has come together. */
   readonly #held = new Set<number>();
   /** Queues that were reset by themselves and not enabled again. */
   readonly #reset = new Set<number>();
-  #settled = false;
   #function: DeviceFunction | undefined;
-  #driverFeatures = 0n;
 
   constructor(options: CoreOptions, parts: CoreParts) {
     this.options = options;
     this.parts = parts;
     this.#status = new StatusRegister(options.legacy);
+    this.#negotiation = new Negotiation(options);
     this.#queues = options.queueSizes.map(() => undefined);
     parts.memory.onFree = (region) => this.#regionFreed(region);
   }
@@ -90,7 +85,7 @@ export class DeviceCore {
 
   /** The size that a queue may have at most, in the ring format that is chosen by now (VIRTIO 1.3, 4.1.4.3.1). */
   maxQueueSize(index: number): number {
-    const chosen = this.#status.has(STATUS.FEATURES_OK) ? this.#driverFeatures : 0n;
+    const chosen = this.#negotiation.isSettled ? this.#negotiation.chosen : 0n;
     const size = this.options.queueSizes.at(index);
     return index < 0 || size === undefined ? 0 : largestQueue(size, chosen);
   }
@@ -105,14 +100,7 @@ export class DeviceCore {
   }
 
   writeDriverFeatures(features: bigint): void {
-    this.guard(() => {
-      if (!this.#status.has(STATUS.DRIVER))
-        throw new DriverViolation('features were written before DRIVER was set');
-      if (this.#status.has(STATUS.FEATURES_OK))
-        throw new DriverViolation('features were written after FEATURES_OK');
-      if (this.#settled) throw new DriverViolation('features were written after a queue was enabled');
-      this.#driverFeatures = features;
-    });
+    this.guard(() => this.#negotiation.choose(features, this.#status));
   }
 
   enableQueue(index: number, layout: QueueLayout): void {
@@ -138,7 +126,7 @@ export class DeviceCore {
       this.guard(() => {
         const queue = this.#queues[index];
         const what = `queue ${index} was reset`;
-        if (!hasFeature(this.#driverFeatures, 'VIRTIO_F_RING_RESET') || !this.#settled)
+        if (!this.#negotiation.has('VIRTIO_F_RING_RESET'))
           throw new DriverViolation(`${what}, but VIRTIO_F_RING_RESET was not negotiated`);
         if (queue === undefined) throw new DriverViolation(`${what}, but it is not enabled`);
         if (this.isLive) this.#within(index, () => queue.verifyOwned());
@@ -218,8 +206,7 @@ export class DeviceCore {
 
   #clear(): void {
     this.#status.clear();
-    this.#driverFeatures = 0n;
-    this.#settled = false;
+    this.#negotiation.reset();
     this.#held.clear();
     this.#reset.clear();
     this.#queues.fill(undefined);
@@ -245,28 +232,16 @@ export class DeviceCore {
   }
 
   #maySet(bit: number): boolean {
-    if (bit === STATUS.FEATURES_OK && !this.#acceptsFeatures()) return false;
+    const accepts = (): boolean => this.#negotiation.accepts((violation) => this.#record(violation));
+    if (bit === STATUS.FEATURES_OK && !accepts()) return false;
     if (bit === STATUS.FEATURES_OK || bit === STATUS.DRIVER_OK) this.#settle();
     return true;
   }
 
-  /** The features stay what they are from now on. A legacy device has no way to refuse them. */
   #settle(): void {
-    if (this.#settled) return;
-    const { legacy, offered } = this.options;
-    const forbidden = legacy ? forbiddenChoice(offered, this.#driverFeatures) : undefined;
-    if (forbidden !== undefined) throw new DriverViolation(forbidden);
-    this.#settled = true;
-    this.#function?.negotiated(this.#driverFeatures);
-  }
-
-  /** A refusal is the answer to a forbidden choice too: the driver is to see it, not a broken device. */
-  #acceptsFeatures(): boolean {
-    const { offered, acceptFeatures } = this.options;
-    const chosen = this.#driverFeatures;
-    const forbidden = forbiddenChoice(offered, chosen);
-    if (forbidden !== undefined) this.#record(forbidden);
-    return forbidden === undefined && canWorkWith(offered, chosen) && acceptFeatures(chosen);
+    if (this.#negotiation.isSettled) return;
+    this.#negotiation.settle();
+    this.#function?.negotiated(this.#negotiation.chosen);
   }
 
   #checkMayEnable(index: number): void {
@@ -291,7 +266,7 @@ export class DeviceCore {
       );
     this.#settle();
     this.#checkAddressing();
-    const queue = openQueue(parts.memory, layout, this.#driverFeatures, this.options);
+    const queue = openQueue(parts.memory, layout, this.#negotiation.chosen, this.options);
     this.#queues[index] = queue;
     this.#reset.delete(index);
     this.#function?.queueEnabled(index, queue);
@@ -301,7 +276,7 @@ export class DeviceCore {
   /** What the device is given has to be what it takes it for: addresses for the IOMMU, or those of the memory. */
   #checkAddressing(): void {
     const { addressing, behindIommu } = this.parts.memory;
-    const translated = behindIommu && hasFeature(this.#driverFeatures, 'VIRTIO_F_ACCESS_PLATFORM');
+    const translated = behindIommu && this.#negotiation.has('VIRTIO_F_ACCESS_PLATFORM');
     if ((addressing === 'iova') === translated) return;
     const wanted = translated ? 'goes through the IOMMU' : 'does not go through the IOMMU';
     throw new DriverViolation(`the driver gives ${addressing} addresses to a device that ${wanted}`);

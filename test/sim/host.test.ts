@@ -10,6 +10,7 @@ import {
   type EchoFrameFields,
 } from '../../src/packet/index.js';
 import { createEchoHost, createSimulatedDevice, type EchoHost } from '../../src/sim/index.js';
+import { ipFrame } from './net-bench.js';
 import { bringUp, frameOf } from './support.js';
 
 const GUEST = { mac: parseMac('52:54:00:12:34:56'), ip: parseIpv4('10.0.2.15') };
@@ -130,6 +131,55 @@ describe('the echo host', () => {
       expect(() => createEchoHost(options)).toThrow(expect.objectContaining({ code }));
     },
   );
+});
+
+describe('the echo host in a VLAN, and for UDP', () => {
+  /** With one tag of 802.1Q, or two with one of 802.1ad before it. */
+  const tagged = (frame: Uint8Array, ...tags: number[]): Uint8Array =>
+    Uint8Array.from([...frame.subarray(0, 12), ...tags, ...frame.subarray(12)]);
+  const TAGS = [
+    [0x81, 0, 0x20, 7],
+    [0x88, 0xa8, 0, 1, 0x81, 0, 0, 2],
+  ];
+
+  it.each(TAGS)('answers with the tags that it was asked with', (...tags) => {
+    const host = createEchoHost();
+    const data = frameOf(1000);
+    const [reply] = ask(host, tagged(ping(host, { data }), ...tags));
+    expect([...reply.slice(12, 12 + tags.length)]).toEqual(tags);
+    const plain = Uint8Array.from([...reply.slice(0, 12), ...reply.slice(12 + tags.length)]);
+    expect(readEchoFrame(plain)?.echo).toMatchObject({ type: 0, identifier: 1, sequence: 2 });
+    expect(ask(host, tagged(arpFor('10.0.2.2'), ...tags))).toHaveLength(1);
+    expect(host.statistics).toMatchObject({ echoReplies: 1, arpReplies: 1, malformed: 0 });
+  });
+
+  it('answers pings of the largest size', () => {
+    const host = createEchoHost();
+    const data = frameOf(65_507);
+    expect(ask(host, ping(host, { data }))[0].slice(42)).toEqual(data);
+  });
+
+  const datagram = (port: number, payload = 100): Uint8Array => {
+    const addresses = { source: [10, 0, 2, 15], destination: [10, 0, 2, 2] };
+    const frame = ipFrame({ ...addresses, protocol: 17, ports: [4000, port], payload });
+    frame.set(parseMac('52:55:0a:00:02:02'));
+    const sum = internetChecksum(frame, 14, 34);
+    frame.set([sum >> 8, sum & 0xff], 24);
+    return frame;
+  };
+
+  it('sends datagrams to its echo port back', () => {
+    const host = createEchoHost();
+    const [reply] = ask(host, datagram(7));
+    expect([...reply.slice(0, 12)]).toEqual([2, 0, 0, 0, 0, 9, 0x52, 0x55, 0x0a, 0, 2, 2]);
+    expect([...reply.slice(26, 38)]).toEqual([10, 0, 2, 2, 10, 0, 2, 15, 0, 7, 0x0f, 0xa0]);
+    expect(reply.slice(42)).toEqual(datagram(7).slice(42));
+    expect(ask(host, datagram(8))).toEqual([]);
+    const wrong = datagram(7);
+    wrong[41] = 1;
+    expect(ask(host, wrong)).toEqual([]);
+    expect(host.statistics).toMatchObject({ udpReplies: 1, ignored: 1, malformed: 1 });
+  });
 });
 
 describe('a host of one’s own', () => {
