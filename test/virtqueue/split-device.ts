@@ -9,11 +9,11 @@ export class SplitDevice implements RingDevice {
   /** Entries of the available ring that were taken, and entries of the used ring that were written, in all. */
   seen = 0;
   used = 0;
-  private readonly memory: PlainMemory;
+  private readonly memory: Pick<PlainMemory, 'bytesAt'>;
   private readonly layout: QueueLayout;
   private readonly eventIndex: boolean;
 
-  constructor(memory: PlainMemory, layout: QueueLayout, eventIndex: boolean) {
+  constructor(memory: Pick<PlainMemory, 'bytesAt'>, layout: QueueLayout, eventIndex: boolean) {
     this.memory = memory;
     this.layout = layout;
     this.eventIndex = eventIndex;
