@@ -9,6 +9,17 @@ export type { NetQueuePair } from './net/net-queue-pair.js';
 export type { Direction, LostFrames, LostSetting, PairQueue, RecoveryReport } from './net/recovery-report.js';
 export type { NetDeviceOptions } from './net/options.js';
 export { RECEIVE_OFFLOADS, type FeatureName } from './net/feature-table.js';
+export type { NetControl } from './net/control/net-control.js';
+export type { Coalescing } from './net/control/coalescing.js';
+export type {
+  DeviceControlStatistics,
+  DeviceReceiveStatistics,
+  DeviceStatistics,
+  DeviceTransmitStatistics,
+} from './net/control/device-statistics.js';
+export type { HashConfig, HashType, RssConfig, RssSettings, TunnelType } from './net/control/hashing.js';
+export type { MacAddress, MacTable } from './net/control/mac-filter.js';
+export type { ReceiveMode } from './net/control/receive-mode.js';
 export type { Duplex } from './net/config-space.js';
 export type { LinkSpeed } from './net/config-watch.js';
 export type { FeatureWishes, NegotiatedFeatures } from './net/features.js';

@@ -52,6 +52,8 @@ export class ControlDevice {
   answer: (command: ReceivedCommand) => DeviceAnswer = () => OK;
   /** How many requests to announce the driver has passed on. */
   announcements = 0;
+  /** What the driver was told of how many queue pairs to use. */
+  readonly pairsUsed: number[] = [];
   ring: SplitDevice | undefined;
 
   constructor(options: ControlDeviceOptions) {
@@ -74,7 +76,8 @@ export class ControlDevice {
       speed: () => undefined,
       announce: () => (this.announcements += 1),
     });
-    const parts = { transport: config.transport, features, config: this.watch, pairs, timeout };
+    const onQueuePairs = (count: number): void => void this.pairsUsed.push(count);
+    const parts = { transport: config.transport, features, config: this.watch, pairs, timeout, onQueuePairs };
     this.session = ControlSession.create(parts);
     this.control = new NetControl(this.session, this.watch.current.mac ?? OWN_MAC);
   }

@@ -187,6 +187,16 @@ describe('memory that is contiguous by page only', () => {
     expect(Math.max(...bench.framing[0].readable)).toBeLessThanOrEqual(4096);
   });
 
+  it('is not cut up for a legacy device, which is to find each part in one descriptor', async () => {
+    const bench = await start({ memory: new PhysicalMemory(), overrides: { legacy: true } });
+    const many = Array.from({ length: 1500 }, () => '02:00:00:00:00:01');
+    await expect(bench.control.setMacTable({ unicast: many })).rejects.toThrow(
+      withCode('MEMORY_NOT_CONTIGUOUS'),
+    );
+    await bench.control.setMacTable({ unicast: many.slice(0, 500) });
+    expect(bench.framing).toEqual([{ readable: [2, 3004, 4], writable: [1] }]);
+  });
+
   it('is refused for a command that the ring has no room for', async () => {
     const bench = await start({ memory: new PhysicalMemory() });
     const many = Array.from({ length: 50_000 }, (_, n) => `02:00:00:00:${hex(n >> 8)}:${hex(n & 255)}`);

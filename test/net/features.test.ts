@@ -47,7 +47,7 @@ describe('the feature table', () => {
 
 describe('the choice of features', () => {
   // Proves: core/feature-bits/1, core/feature-bits/2, core/feature-bits/3, core/feature-bits/5,
-  //   core/reserved-feature-bits/1
+  //   core/reserved-feature-bits/1, net/device-configuration-layout/12, net/device-configuration-layout/13
   it('is always part of the offer, of what the driver supports, and complete in itself', () => {
     const names = fc.subarray(FEATURE_NAMES.filter(supported));
     fc.assert(

@@ -241,13 +241,13 @@ describe('notification coalescing', () => {
     ];
     expect(ackOf(bench, COALESCING, TX_SET, le32(1, 2))).toBe(OK);
     expect(ackOf(bench, COALESCING, VQ_SET, [...le16(1, 0), ...le32(3, 4)])).toBe(OK);
-    expect(parameters(1)).toEqual([OK, ...le32(3, 4)]);
-    expect(parameters(0)).toEqual([OK, ...le32(0, 0)]);
+    expect(parameters(1)).toEqual([...le32(3, 4), OK]);
+    expect(parameters(0)).toEqual([...le32(0, 0), OK]);
     expect(ackOf(bench, COALESCING, TX_SET, le32(5, 6))).toBe(OK);
-    expect(parameters(1)).toEqual([OK, ...le32(5, 6)]);
+    expect(parameters(1)).toEqual([...le32(5, 6), OK]);
     expect(ackOf(bench, COALESCING, RX_SET, le32(5))).toBe(ERR);
     expect(bench.device.violations).toEqual([]);
-    expect(parameters(2)).toEqual([ERR]);
+    expect(parameters(2)).toEqual([...le32(0, 0), ERR]);
     expectViolation(bench.device, /is for queue 2, which is not an enabled transmit or receive queue/);
   });
 });

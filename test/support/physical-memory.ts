@@ -1,19 +1,34 @@
 /** DMA memory as a device sees it without an IOMMU: each page of a region somewhere else. */
-import type { DmaMemory, DmaRegion } from '../../src/memory/dma.js';
+import { MemoryError } from '../../src/errors.js';
+import type { AllocateOptions, DmaMemory, DmaRegion } from '../../src/memory/dma.js';
 import { PlainMemory, type PlainRegion } from './plain-memory.js';
 
 const PAGE = 4096;
+/** The most that lies in a row, if that is asked for. */
+const LONGEST = 2 * PAGE;
 
 export class PhysicalMemory implements DmaMemory {
   readonly behindIommu = false;
+  readonly addressing = 'physical';
   private readonly plain = new PlainMemory();
+  private readonly inARow = new Set<PlainRegion>();
 
   get allocatedBytes(): number {
     return this.plain.allocatedBytes;
   }
 
-  allocate(size: number): DmaRegion {
+  setAddressing(kind: 'iova' | 'physical'): void {
+    if (kind !== 'physical') throw new Error('there is no IOMMU');
+  }
+
+  allocate(size: number, { contiguous = false }: AllocateOptions = {}): DmaRegion {
+    if (contiguous && size > LONGEST)
+      throw new MemoryError('MEMORY_NOT_CONTIGUOUS', `No ${size} bytes in a row`);
     const region = this.plain.allocate(size);
+    if (contiguous) {
+      this.inARow.add(region);
+      return region;
+    }
     return {
       buffer: region.buffer,
       size: region.size,
@@ -24,10 +39,11 @@ export class PhysicalMemory implements DmaMemory {
     };
   }
 
-  /** The bytes at a device address; they may not go beyond their page. */
+  /** The bytes at a device address; they may not go beyond their page, unless that was asked for. */
   bytesAt(lo: number, hi: number, length: number): Uint8Array {
     const address = hi * 2 ** 32 + lo;
     const region = this.plain.regions.find(({ base, size }) => address >= base && address < base + size);
+    if (region !== undefined && this.inARow.has(region)) return this.plain.bytesAt(lo, hi, length);
     const from = region === undefined ? -1 : elsewhere(region, address - region.base);
     if (region === undefined || (address % PAGE) + length > PAGE) {
       throw new Error(`stray access to ${length} bytes at ${address.toString(16)}`);

@@ -131,7 +131,8 @@ export class ControlQueue {
 
   private async run(command: ControlCommand, body: CommandBody, life: number): Promise<Uint8Array> {
     this.checkUsable(life);
-    const exchange = new Exchange(this.transport.memory, this.page, body);
+    const { memory, legacy } = this.transport;
+    const exchange = new Exchange(memory, this.page, body, legacy);
     try {
       exchange.write(command, body, this.chain.clear());
       this.ring.addChain(TOKEN, this.chain);

@@ -37,12 +37,13 @@ export class Exchange {
 
   /**
    * @param page - memory for commands that fit in, which nobody else uses meanwhile; others get memory of their own
+   * @param whole - each part must be one descriptor, as the legacy interface asks for (5.1.6.6)
    * @throws MemoryError, VfioError
    */
-  constructor(memory: DmaMemory, page: DmaRegion, body: CommandBody) {
+  constructor(memory: DmaMemory, page: DmaRegion, body: CommandBody, whole: boolean) {
     this.layout = layoutOf(body);
     this.owned = this.layout.total > page.size;
-    this.region = this.owned ? memory.allocate(this.layout.total) : page;
+    this.region = this.owned ? memory.allocate(this.layout.total, { contiguous: whole }) : page;
     this.bytes = new Uint8Array(this.region.buffer, 0, this.layout.total);
   }
 

@@ -35,8 +35,10 @@ const getQueue: Command = {
   class: 6,
   command: 3,
   needs: ['VIRTIO_NET_F_VQ_NOTF_COAL'],
+  // struct virtio_net_ctrl_coal is part of the data, and the device's to write.
+  fills: PARAMETERS_LENGTH,
   run(data, state, room) {
-    if (data.length !== 4 || room < PARAMETERS_LENGTH) return 'error';
+    if (data.length !== 4 || room < 0) return 'error';
     const { maxPackets, maxUsecs } = state.coalescing.parametersOf(enabledQueue(this.name, data, state));
     const result = new Uint8Array(PARAMETERS_LENGTH);
     viewOver(result).setUint32(0, maxPackets, true);

@@ -73,13 +73,14 @@ export class Controller {
     commands.count++;
     const command = commandIn(chain);
     const verdict = this.#verdictOn(command);
+    const fills = COMMANDS.get(keyOf(command.class, command.command))?.fills ?? 0;
     if (verdict === 'silence') return;
     let answer: Answer = 'error';
     try {
       if (verdict !== 'refuse') answer = this.#execute(chain, command);
       if (answer !== 'error') commands.done++;
     } finally {
-      this.#queue.complete(chain, bytesOf(answer, chain.writableLength));
+      this.#queue.complete(chain, bytesOf(answer, chain.writableLength, fills));
       publish();
     }
   }
@@ -95,7 +96,7 @@ export class Controller {
       const lengths = found.framing?.(data) ?? [data.length];
       checkCommandFraming(found.name, chain.readableSegments, chain.writableSegments, lengths);
     }
-    return found.run(data, this.#state, chain.writableLength - 1);
+    return found.run(data, this.#state, chain.writableLength - 1 - (found.fills ?? 0));
   }
 }
 
@@ -109,11 +110,13 @@ function commandIn({ readable }: Chain): ControlCommand {
   return { name, class: commandClass, command, data: readable.slice(2) };
 }
 
-/** The ack byte, and as much of the result as there is room for. */
-function bytesOf(answer: Answer, room: number): Uint8Array {
-  const result = typeof answer === 'string' ? NOTHING : answer;
-  const bytes = new Uint8Array(Math.min(room, 1 + result.length));
-  bytes[0] = answer === 'error' ? ACK_ERROR : ACK_OK;
-  bytes.set(result.subarray(0, bytes.length - 1), 1);
+/** What the device fills in, the ack byte, and as much of the result as there is room for. */
+function bytesOf(answer: Answer, room: number, fills: number): Uint8Array {
+  const given = typeof answer === 'string' ? NOTHING : answer;
+  const result = given.subarray(fills);
+  const bytes = new Uint8Array(Math.min(room, fills + 1 + result.length));
+  bytes.set(given.subarray(0, Math.min(fills, bytes.length)));
+  if (fills < bytes.length) bytes[fills] = answer === 'error' ? ACK_ERROR : ACK_OK;
+  bytes.set(result.subarray(0, Math.max(0, bytes.length - fills - 1)), Math.min(fills + 1, bytes.length));
   return bytes;
 }
