@@ -185,11 +185,21 @@ export class PciInterrupts {
 
   /** The ISR status is read once for each interrupt, muted or not: a line that stays up would interrupt on and on. */
   #onIntx(session: Session): void {
-    const isr = this.#registers.readIsr();
+    const isr = this.#readIsr();
     const { handlers } = session;
     if ((isr & ISR.CONFIG) !== 0 && session.active) handlers.config();
     if ((isr & ISR.QUEUE) !== 0) callQueues(session, 0, session.queues);
     if ((isr & (ISR.QUEUE | ISR.CONFIG)) === 0 && session.active) handlers.spurious?.();
+  }
+
+  /** Nobody above could catch an error; the handlers meet the same one, and have somebody to tell. */
+  #readIsr(): number {
+    try {
+      return this.#registers.readIsr();
+    } catch (error) {
+      this.#log.error({ bdf: this.#function.address, err: error }, 'the ISR status could not be read');
+      return ISR.QUEUE | ISR.CONFIG;
+    }
   }
 
   /** A device that has gone reads as refusing, too. */

@@ -208,6 +208,13 @@ describe('interrupts', () => {
       expect(device.violations).toEqual([]);
     });
 
+    it('has all look where the device can not be asked', () => {
+      const { device, calls } = pin();
+      device.pci.failingAccess = device.pci.accessCount + 1;
+      device.pci.intxHandler?.();
+      expect(calls).toEqual(['config', 'queue 0', 'queue 1']);
+    });
+
     it('has the device take its interrupt back while it closes, and tells nobody', async () => {
       const { raise, device, close } = pin();
       device.resetDelay = 3;
