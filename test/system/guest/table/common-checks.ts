@@ -32,7 +32,7 @@ export function checkFeatures(
   const { has = [], lacks = [] } = expect;
   const missing = has.filter((name) => !device.features.has(name));
   const surplus = lacks.filter((name) => device.features.has(name));
-  const { queuePairs = 1 } = device as { queuePairs?: number };
+  const { queuePairs } = device;
   const wrong = [
     ...(missing.length > 0 ? [`${missing.join(', ')} not negotiated`] : []),
     ...(surplus.length > 0 ? [`${surplus.join(', ')} negotiated`] : []),

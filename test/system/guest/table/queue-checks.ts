@@ -21,7 +21,7 @@ export async function checkQueueReset(station: Station): Promise<Figures> {
   return { queues: 2 * pairs };
 }
 
-export const pairsOf = ({ device }: Station): number => (device as { queuePairs?: number }).queuePairs ?? 1;
+export const pairsOf = ({ device }: Station): number => device.queuePairs;
 
 export const FLOW_PORT = 4000;
 
