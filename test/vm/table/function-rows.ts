@@ -37,6 +37,7 @@ export const INTERFACE_ROWS: readonly DeviceRow[] = [
   row('modern, polled', MODERN, { options: { interrupts: false } }),
   row('modern, packed rings, polled', `${MODERN},packed=on`, { options: { interrupts: false } }),
   row('modern, physical addresses', 'disable-legacy=on,iommu_platform=off', {
+    options: { hugePages: 'never' },
     expect: { transport: 'pci-modern', ...BYPASSES },
   }),
   row('modern, packed rings, physical addresses', 'disable-legacy=on,iommu_platform=off,packed=on', {
@@ -125,7 +126,16 @@ export const PLACE_ROWS: readonly DeviceRow[] = [
 ];
 
 export const ADDRESS_ROWS: readonly DeviceRow[] = [
-  row('no IOMMU', 'disable-legacy=on', { machine: 'no-iommu', expect: BYPASSES }),
+  row('no IOMMU', 'disable-legacy=on', {
+    machine: 'no-iommu',
+    options: { hugePages: 'never' },
+    expect: BYPASSES,
+  }),
+  row('no IOMMU, huge pages', 'disable-legacy=on', {
+    machine: 'no-iommu',
+    options: { hugePages: '2M' },
+    expect: BYPASSES,
+  }),
   row('no IOMMU, packed rings', 'disable-legacy=on,packed=on', {
     machine: 'no-iommu',
     expect: { has: ['VIRTIO_F_RING_PACKED'] },

@@ -168,31 +168,28 @@ export const QUEUE_ROWS: readonly DeviceRow[] = [
 
 /**
  * testpmd takes the place of a neighbour who answers; the wire behind a socket can not be recorded. QEMU leaves
- * interrupts by MSI-X for vhost-user to KVM: without KVM it crashes when a vector is masked, so there are none here.
+ * interrupts by MSI-X for vhost-user to KVM, and crashes without it when a vector is masked, so there are none here;
+ * and what it tells a backend of the vIOMMU under emulation gets no frame through, with the kernel's driver neither.
  */
 const VHOST = { vhostQueues: 1, dump: false } as const;
-const BY_INTX = `${MODERN},vectors=0`;
+const VHOST_CARD = 'disable-legacy=on,iommu_platform=off,vectors=0';
 
 export const VHOST_ROWS: readonly DeviceRow[] = [
-  row('DPDK vhost, split rings of 1024, polled', `${BY_INTX},rx_queue_size=1024,tx_queue_size=1024`, {
+  row('DPDK vhost, split rings', VHOST_CARD, { machine: 'dpdk', nic: VHOST }),
+  row('DPDK vhost, split rings of 1024, polled', `${VHOST_CARD},rx_queue_size=1024,tx_queue_size=1024`, {
     machine: 'dpdk',
     nic: VHOST,
     options: { interrupts: false, queueSize: 1024 },
-    expect: { has: ['VIRTIO_F_ACCESS_PLATFORM'] },
   }),
-  row('DPDK vhost, packed rings, polled', `${BY_INTX},packed=on`, {
+  row('DPDK vhost, packed rings', `${VHOST_CARD},packed=on`, {
+    machine: 'dpdk',
+    nic: VHOST,
+    expect: { has: ['VIRTIO_F_RING_PACKED'] },
+  }),
+  row('DPDK vhost, packed rings, polled', `${VHOST_CARD},packed=on`, {
     machine: 'dpdk',
     nic: VHOST,
     options: { interrupts: false },
-    expect: { has: ['VIRTIO_F_RING_PACKED', 'VIRTIO_F_ACCESS_PLATFORM'] },
-  }),
-  row('DPDK vhost, packed rings, INTx', `${BY_INTX},packed=on`, {
-    machine: 'dpdk',
-    nic: VHOST,
-    expect: { has: ['VIRTIO_F_RING_PACKED', 'VIRTIO_F_ACCESS_PLATFORM'] },
-  }),
-  row('DPDK vhost, physical addresses, INTx', 'disable-legacy=on,iommu_platform=off,vectors=0', {
-    machine: 'dpdk',
-    nic: VHOST,
+    expect: { has: ['VIRTIO_F_RING_PACKED'] },
   }),
 ];

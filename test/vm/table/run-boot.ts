@@ -169,13 +169,16 @@ function tail(output: string, name: string): string {
 /** The cards are with the kernel's driver at first, so nobody has told VFIO yet that it is to do without an IOMMU. */
 const WITHOUT_IOMMU = 'modprobe vfio && echo Y >/sys/module/vfio/parameters/enable_unsafe_noiommu_mode';
 
+/** Rings of a legacy device want memory in one piece, of which there is always some now and seldom later. */
+const HUGE_PAGES = 'echo 64 >/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages';
+
 /** One row after another, each in a process of its own. */
 function script(machine: MachineKind, rows: readonly PlacedRow[]): string {
   const lines = rows.flatMap(({ row }, number) => [
     `echo '== ${row.name}'`,
     `node device-suite.mjs /app/row${number}.json || echo "status $?"`,
   ]);
-  return [...(machine === 'no-iommu' ? [WITHOUT_IOMMU] : []), ...lines].join('\n');
+  return [HUGE_PAGES, ...(machine === 'no-iommu' ? [WITHOUT_IOMMU] : []), ...lines].join('\n');
 }
 
 async function options({ machine, rows }: Boot, placed: readonly PlacedRow[]): Promise<VmOptions> {
