@@ -334,8 +334,7 @@ export const FEATURE_TABLE = {
   VIRTIO_NET_F_HASH_REPORT: {
     bit: 57,
     section: '5.1.6.4.5',
-    support: 'unsupported',
-    why: 'This driver does not do that yet.',
+    support: 'optional',
     about: 'device reports a hash per frame',
     needs: ['VIRTIO_NET_F_CTRL_VQ'],
   },

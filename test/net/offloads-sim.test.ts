@@ -190,6 +190,35 @@ describe('a program', () => {
     await bench.finish();
   });
 
+  it('gets the hash of each frame once it has said of which ones', async () => {
+    const hashing = ['VIRTIO_F_ACCESS_PLATFORM', 'VIRTIO_NET_F_CTRL_VQ', 'VIRTIO_NET_F_HASH_REPORT'] as const;
+    const bench = await start({}, hashing, {
+      features: { extra: [...RECEIVE_OFFLOADS, 'VIRTIO_NET_F_HASH_REPORT'] },
+    });
+    const { sim, device } = bench;
+    const receive = (frame: Uint8Array): { hash: number; hashType: number } => {
+      expect(sim.inject(frame)).toBe(true);
+      const batch: PacketBuffer[] = [];
+      expect(device.receive(batch)).toBe(1);
+      const { hash, hashType } = batch[0];
+      expect(batch[0].copy()).toEqual(frame);
+      batch[0].release();
+      return { hash, hashType };
+    };
+    const { bytes } = transportFrame();
+    expect(receive(bytes)).toEqual({ hash: 0, hashType: 0 });
+    await device.control.setHash();
+    const tcp = receive(bytes);
+    expect(tcp.hashType).toBe(2);
+    expect(receive(bytes)).toEqual(tcp);
+    const udp = receive(transportFrame({ version: 6, protocol: 'udp' }).bytes);
+    expect(udp.hashType).toBe(6);
+    expect(udp.hash).not.toBe(tcp.hash);
+    expect(receive(numberedFrame(1))).toMatchObject({ hashType: 0 });
+    expect(device.transmit([requestOffload(device.allocate().setFrame(bytes))])).toBe(1);
+    await bench.finish();
+  });
+
   it('is told by send() what can not be, and keeps the packet', async () => {
     const bench = await startBench({}, { interrupts: false });
     const { device } = bench;
