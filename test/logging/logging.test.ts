@@ -45,7 +45,7 @@ describe('a pino logger', () => {
       {
         msg: 'device failed',
         // Under another name pino writes no message and no stack.
-        err: { code: 'DEVICE_NEEDS_RESET', message: expect.stringContaining('stop() and start()') as string },
+        err: { code: 'DEVICE_NEEDS_RESET', message: expect.stringContaining('reset()') as string },
       },
     ]);
   });

@@ -116,7 +116,7 @@ describe('the plan of the cards', () => {
       '-netdev',
       'hubport,id=net0,hubid=3',
       '-object',
-      'filter-dump,id=dump0,netdev=net0,file=/tmp/a,,b/nic0.pcap',
+      'filter-dump,id=dump0,netdev=net0,maxlen=65536,file=/tmp/a,,b/nic0.pcap',
     ]);
     expect(nic.dumpFile).toBe('/tmp/a,b/nic0.pcap');
   });
