@@ -87,6 +87,10 @@ export class PairDatapath {
     this.queues[direction].paused = true;
   }
 
+  isPaused(direction: Direction): boolean {
+    return this.queues[direction].paused;
+  }
+
   /** Goes on with a queue that is as new. */
   resume(direction: Direction): void {
     this.queues[direction].paused = false;

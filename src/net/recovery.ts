@@ -2,7 +2,7 @@
  * Bringing a device back that has failed, or one of its queues: when the program asks for it, or by itself.
  */
 import { DeviceError, VirtioNetError } from '../errors.js';
-import type { Lifecycle } from './lifecycle.js';
+import type { Lifecycle, NetDeviceState } from './lifecycle.js';
 import { enableQueueAgain, resetQueue } from './queue-reset.js';
 import { MOST_RECOVERIES, RECOVERY_WINDOW_MS, RecoveryLimit } from './recovery-limit.js';
 import type { LostFrames, PairQueue, RecoveryReport } from './recovery-report.js';
@@ -12,6 +12,9 @@ interface Occasion {
   readonly reason: Error | undefined;
   readonly automatic: boolean;
 }
+
+/** States in which a device can be reset as a whole. */
+const RESETTABLE: ReadonlySet<NetDeviceState> = new Set(['running', 'recovering', 'failed']);
 
 export class Recovery {
   private readonly lifecycle: Lifecycle;
@@ -24,7 +27,8 @@ export class Recovery {
   /** Resets the device, as the program asks for; to be called in turn. */
   reset(reason: Error | undefined): Promise<RecoveryReport> {
     const { lifecycle } = this;
-    if (lifecycle.state !== 'running' && lifecycle.state !== 'failed') throw lifecycle.notRunning();
+    // One that is recovering already, of something that came up before this turn, is reset just as well.
+    if (!RESETTABLE.has(lifecycle.state)) throw lifecycle.notRunning();
     lifecycle.beginRecovery();
     return this.recover({ reason, automatic: false });
   }
@@ -58,10 +62,13 @@ export class Recovery {
 
   private async recoverInTurn(queue: PairQueue | undefined, reason: Error): Promise<void> {
     const { state } = this.lifecycle;
-    // It may have been stopped or reset meanwhile, or be gone: then there is nothing left to do.
-    if (state !== (queue === undefined ? 'recovering' : 'running')) return;
     const occasion = { reason, automatic: true };
-    await (queue === undefined ? this.recover(occasion) : this.recoverQueue(queue, occasion));
+    // It may have been stopped or reset meanwhile, or be gone: then there is nothing left to do.
+    if (queue === undefined) {
+      if (state === 'recovering') await this.recover(occasion);
+    } else if (state === 'running' && this.pairOf(queue).isPaused(queue.direction)) {
+      await this.recoverQueue(queue, occasion);
+    }
   }
 
   private async recover(occasion: Occasion): Promise<RecoveryReport> {

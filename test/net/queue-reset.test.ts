@@ -198,6 +198,26 @@ describe('a broken queue of a device that can reset it alone', () => {
     await finish();
   });
 
+  it('is left alone by the recovery of a device that was reset as a whole meanwhile', async () => {
+    const { sim, device, spoil, finish } = await startBreakable(
+      { ...SMALL, recovery: 'automatic', interrupts: false },
+      { features: FEATURES },
+    );
+    const reports: RecoveryReport[] = [];
+    device.on('recovered', (report) => reports.push(report));
+    spoil(0);
+    const resetting = device.reset();
+    expect(device.receive([])).toBe(0);
+    await resetting;
+    await device.resetQueue(0, 'transmit');
+    expect(reports).toMatchObject([
+      { automatic: false, queue: undefined },
+      { automatic: false, queue: { direction: 'transmit' } },
+    ]);
+    await expectTraffic(sim, device);
+    await finish();
+  });
+
   it('is not given to a device that has failed meanwhile', async () => {
     let letGo: (() => void) | undefined;
     const { sim, device, finish } = await startBreakable(SMALL, { features: FEATURES }, (transport) =>
