@@ -15,6 +15,8 @@ export interface DeviceRow {
   readonly nic: VmNic;
   readonly options: NetDeviceOptions;
   readonly expect: Expectations;
+  /** Length of TCP streams over IPv4 whose segments are larger than frames. */
+  readonly streamMiB: number;
   /** Checks beyond the common ones. */
   readonly extras: readonly CheckName[];
   /** Common checks that mean nothing on this card, and why. */
@@ -40,7 +42,7 @@ export function row(name: string, properties: string, given: Given = {}): Device
   const nic: VmNic = { bind: false, dump: true, dumpLength: LONGEST_FRAME, ...given.nic, properties };
   return {
     ...{ machine: 'iommu', options: {}, expect: {}, extras: [], without: {} },
-    ...{ other: undefined, machineArguments: [] },
+    ...{ other: undefined, machineArguments: [], streamMiB: 4 },
     ...given,
     name,
     nic,

@@ -71,12 +71,14 @@ export const OFFLOAD_ROWS: readonly DeviceRow[] = [
     nic: { tap: {} },
     options: RECEIVE,
     expect: { has: [...ALL, 'VIRTIO_NET_F_MRG_RXBUF'] },
+    streamMiB: 64,
     extras: ['tcp', 'tcp6'],
   }),
   row('all offloads, packed rings', `${MODERN},packed=on`, {
     nic: { tap: {} },
     options: RECEIVE,
     expect: { has: [...ALL, 'VIRTIO_F_RING_PACKED'] },
+    streamMiB: 64,
     extras: ['tcp', 'tcp6'],
   }),
   row('all offloads, large buffers', `${MODERN},mrg_rxbuf=off`, {

@@ -72,6 +72,7 @@ function suiteCard({ row, card, other }: PlacedRow): SuiteCard {
     wire: card.wire,
     driver: driverOf(card.nic),
     checks: checksOf(row),
+    streamMiB: row.streamMiB,
     other: other === undefined ? undefined : { address: other.address, wire: other.wire },
   };
 }

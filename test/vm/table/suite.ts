@@ -75,6 +75,8 @@ export interface SuiteCard {
   /** The driver that has the card before and afterwards. */
   readonly driver: string;
   readonly checks: readonly CheckName[];
+  /** Length of TCP streams over IPv4 whose segments are larger than frames. */
+  readonly streamMiB: number;
   /** A second card, for checks that need two. */
   readonly other?: { readonly address: string; readonly wire: Wire } | undefined;
 }

@@ -100,21 +100,21 @@ async function receiveStream(station: Station, ends: TcpEnds, length: number): P
 }
 
 /** Without segments larger than a frame, a stream is cut by us into so many that less of it has to do. */
-const LARGE_STREAM = 64 * MIB;
-const SMALL_STREAM = 4 * MIB;
+const SMALL_STREAM = 2 * MIB;
 
 /** A stream each way; where large segments were negotiated, they must have crossed as such. */
 export async function checkTcp(station: Station, card: SuiteCard, version: IpVersion): Promise<Figures> {
   const { features } = station.device;
   const sendsLarge = features.has(version === 4 ? 'VIRTIO_NET_F_HOST_TSO4' : 'VIRTIO_NET_F_HOST_TSO6');
   const takesLarge = features.has(version === 4 ? 'VIRTIO_NET_F_GUEST_TSO4' : 'VIRTIO_NET_F_GUEST_TSO6');
+  const large = version === 4 ? card.streamMiB * MIB : 2 * SMALL_STREAM;
   const ends = (port: number): TcpEnds => endsOf(station, card, version, port);
-  const out = await sendStream(station, ends(PEER_PORT.sink), sendsLarge ? LARGE_STREAM : SMALL_STREAM);
+  const out = await sendStream(station, ends(PEER_PORT.sink), sendsLarge ? large : SMALL_STREAM);
   const frame = station.device.mtu + 14;
   if (sendsLarge !== Number(out.outBytesPerPacket) > frame) {
     throw new Error(`the kernel saw packets of ${String(out.outBytesPerPacket)} bytes on average`);
   }
-  const back = await receiveStream(station, ends(PEER_PORT.source), takesLarge ? LARGE_STREAM : SMALL_STREAM);
+  const back = await receiveStream(station, ends(PEER_PORT.source), takesLarge ? large : SMALL_STREAM);
   if (takesLarge !== Number(back.inLarge) > 0) throw new Error(`${String(back.inLarge)} large segments came`);
   if (features.has('VIRTIO_NET_F_GUEST_CSUM') !== Number(back.inUnsummed) > 0) {
     throw new Error(`${String(back.inUnsummed)} segments came with a checksum that was left out`);
