@@ -155,6 +155,7 @@ export const ADDRESS_ROWS: readonly DeviceRow[] = [
         extra: ['VIRTIO_NET_F_GUEST_CSUM', 'VIRTIO_NET_F_GUEST_TSO4', 'VIRTIO_NET_F_GUEST_TSO6'],
       },
     },
+    streamMiB: 64,
     extras: ['tcp'],
   }),
 ];

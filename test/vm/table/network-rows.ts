@@ -162,6 +162,7 @@ export const QUEUE_ROWS: readonly DeviceRow[] = [
   row('filters', MODERN, {
     nic: { netdev: 'hubport,hubid=7' },
     other: { bind: false, netdev: 'hubport,hubid=7', properties: MODERN },
+    options: { features: { extra: ['VIRTIO_NET_F_CTRL_VLAN'] } },
     machineArguments: ['-netdev', 'user,id=router', '-netdev', 'hubport,id=routerport,hubid=7,netdev=router'],
     expect: { has: ['VIRTIO_NET_F_CTRL_RX', 'VIRTIO_NET_F_CTRL_VLAN', 'VIRTIO_NET_F_CTRL_MAC_ADDR'] },
     extras: ['filters'],

@@ -128,12 +128,17 @@ export class TcpConnection {
   /** Waits for the end of what the peer sends. */
   async ended(): Promise<void> {
     for (let before = -1; !this.peerEnded;) {
-      if (before === this.expected) throw new Error('the peer sends nothing more, and has not ended');
+      if (before === this.expected) throw this.stalled();
       before = this.expected;
       const moved = (): boolean => this.peerEnded || this.state === 'reset';
       await this.station.until(moved, 'the end of the stream').catch(() => undefined);
       if (this.state === 'reset') throw new Error('the peer reset the connection');
     }
+  }
+
+  private stalled(): Error {
+    const seen = JSON.stringify({ ...this.counts, ...this.station.device.statistics() });
+    return new Error(`the peer sends nothing more, and has not ended: ${seen}`);
   }
 
   private take(frame: Uint8Array, packet: PacketBuffer): void {
