@@ -88,17 +88,25 @@ export function readNetConfig(transport: Transport, features: NegotiatedFeatures
   return config;
 }
 
-/** Several fields, and fields over 32 bits, are consistent if the generation is the same before and after (2.5.1). */
+/**
+ * Several fields, and fields over 32 bits, are consistent if the generation is the same before and after (2.5.1). The
+ * legacy interface has no generation: there two readings must agree (2.5.3).
+ */
 function readConsistently(transport: Transport, reader: FieldReader): NetConfig {
   for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
     const generation = transport.readConfigGeneration();
     const config = reader.read(generation);
-    if (transport.readConfigGeneration() === generation) return config;
+    if (transport.readConfigGeneration() !== generation) continue;
+    if (!transport.legacy || areSame(config, reader.read(generation))) return config;
   }
   throw new DeviceError(
     'DEVICE_CONFIG_UNSTABLE',
     `The configuration of ${transport.name} changed during each of ${ATTEMPTS} readings`,
   );
+}
+
+function areSame(one: NetConfig, other: NetConfig): boolean {
+  return JSON.stringify(one) === JSON.stringify(other);
 }
 
 class FieldReader {

@@ -71,7 +71,8 @@ export class ConfigWatch {
     if ((transport.readStatus() & STATUS.DEVICE_NEEDS_RESET) !== 0) {
       throw new DeviceError('DEVICE_NEEDS_RESET', `${transport.name} asks to be reset`);
     }
-    if (transport.readConfigGeneration() !== this.current.generation) this.lookClosely();
+    // The legacy interface has no generation that would tell.
+    if (transport.legacy || transport.readConfigGeneration() !== this.current.generation) this.lookClosely();
   }
 
   /** Looks for changes, if it is time again; for programs that poll. */

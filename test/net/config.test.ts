@@ -114,6 +114,32 @@ describe('the configuration', () => {
   });
 });
 
+describe('the configuration of a legacy device, which has no generation', () => {
+  const legacy = { legacy: true, readConfigGeneration: () => 0 };
+
+  it('is read until two readings agree', () => {
+    const device = new ConfigDevice({ mac: [1, 1, 1, 1, 1, 1] }, legacy);
+    let reads = 0;
+    device.beforeRead = () => {
+      reads += 1;
+      if (reads === 4) device.set({ mac: [2, 2, 2, 2, 2, 2] });
+    };
+    expect(readNetConfig(device.transport, ALL).mac).toEqual(Uint8Array.of(2, 2, 2, 2, 2, 2));
+    device.beforeRead = () => device.set({ mac: [0, 0, 0, 0, 0, (reads += 1) & 0xff] });
+    expect(() => readNetConfig(device.transport, ALL)).toThrow(withCode('DEVICE_CONFIG_UNSTABLE'));
+  });
+
+  it('is looked at each time, as nothing tells that it changed', () => {
+    const device = new ConfigDevice({}, legacy);
+    const { watch: config, told } = watch(device);
+    config.look();
+    device.set({ status: 0 });
+    config.look();
+    config.look();
+    expect(told).toEqual([{ up: false }]);
+  });
+});
+
 /** A watch, and what it told. */
 function watch(device: ConfigDevice): { watch: ConfigWatch; told: unknown[] } {
   const told: unknown[] = [];
