@@ -36,6 +36,8 @@ export class ConfigWatch {
   private nextLook = 0;
   /** The program was told that the device asks to be announced, and the device was not told that it was done. */
   private announcing = false;
+  /** The generation of the configuration in which the device asked for that. */
+  private askedAt: number | undefined;
 
   constructor(transport: Transport, features: NegotiatedFeatures, hooks: ConfigHooks) {
     this.transport = transport;
@@ -52,12 +54,13 @@ export class ConfigWatch {
   /** Tells of what is different from an earlier reading, and of what the device asks for. */
   tell(before: NetConfig): void {
     const { hooks, current } = this;
-    const { linkUp, mtu, speed, duplex, announce } = current;
+    const { linkUp, mtu, speed, duplex, announce, generation } = current;
     if (linkUp !== before.linkUp) hooks.link(linkUp);
     if (mtu !== before.mtu) hooks.mtu(mtu);
     if (speed !== before.speed || duplex !== before.duplex) hooks.speed({ speed, duplex });
     if (!announce || this.announcing) return;
     this.announcing = true;
+    this.askedAt = generation;
     hooks.announce();
   }
 
@@ -85,18 +88,21 @@ export class ConfigWatch {
 
   /**
    * The device was told that it was announced. It may have asked again since, with an interrupt that came too early to
-   * be of use: looks once more.
+   * be of use: looks once more. One that still asks in the same generation has only not taken note.
    *
    * @throws DeviceError DEVICE_CONFIG_UNSTABLE, DEVICE_CONFIG_INVALID
    */
   announced(): void {
+    const before = this.current;
     this.announcing = false;
-    this.lookClosely();
+    this.reread();
+    if (this.current.generation !== this.askedAt) this.tell(before);
   }
 
   /** Begins anew on a device that was reset: what it asked for before does not count. */
   reset(): void {
     this.announcing = false;
+    this.askedAt = undefined;
   }
 
   private lookClosely(): void {

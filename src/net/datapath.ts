@@ -89,6 +89,11 @@ export class Datapath {
     if (!this.options.interrupts && this.isWaitedFor) this.pollSoon();
   }
 
+  /** Looks whether the device asks for a reset, and for changes, that it told of when nobody was listening yet. */
+  lookAtConfig(): void {
+    if (this.active) this.protect(() => this.options.lookAtConfig());
+  }
+
   /** Ends all activity of the driver. The device may still use its buffers. Calling it again does nothing. */
   halt(): void {
     this.active = false;

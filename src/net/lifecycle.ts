@@ -239,15 +239,16 @@ export class Lifecycle {
     if (!this.fresh) negotiateAgain(this.parts);
     this.fresh = false;
     datapath.enable();
-    // A device that is not running tells nobody of changes.
-    config.reread();
     const lostSettings = await this.restoreSettings();
     if (this.removal !== undefined) throw this.removal;
+    // Of changes on a device that is not running nobody is told: not while it was at rest, nor while it was set.
+    config.reread();
     if (this.state === 'starting' && lostSettings.length > 0) throw lostSettings[0].error;
     this.setState('running');
     // Whoever was told of the state may have found the device broken.
     if (this.isRunning()) datapath.start();
     config.tell(before);
+    datapath.lookAtConfig();
     return lostSettings;
   }
 

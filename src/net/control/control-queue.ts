@@ -162,12 +162,13 @@ export class ControlQueue {
     const { ring } = this;
     const deadline = performance.now() + this.timeout;
     for (let look = 0; ; look += 1) {
+      // Before the first look too: commands that give rise to others, without end, must not starve the event loop.
+      await (look < EAGER_LOOKS ? nextTurn() : sleep(LOOK_EVERY_MS));
       // A device that was reset meanwhile has a new life, in which the ring is another one's.
       if (life !== this.life) throw this.stopped ?? notStarted(this.transport);
       if (ring.take() !== NOTHING_USED) return ring.usedLength;
       if (ring.broken !== undefined) this.fail(ring.broken);
       if (performance.now() >= deadline) this.fail(this.timedOut(command));
-      await (look < EAGER_LOOKS ? nextTurn() : sleep(LOOK_EVERY_MS));
     }
   }
 
