@@ -1,11 +1,13 @@
 /** Opening a virtio network card by its PCI address. */
+import { join } from 'node:path';
 import type { Logger } from '../log.js';
 import { parsePciAddress } from '../pci/address.js';
 import { bindToVfio, type VfioBinding } from '../pci/bind.js';
 import { checkVirtioNet } from '../pci/identify.js';
 import type { PciFunction } from '../pci/pci-function.js';
-import { findPciDevice } from '../pci/sysfs.js';
+import { findPciDevice, SYSFS_ROOT } from '../pci/sysfs.js';
 import { openVfioFunction, type HugePages, type OpenVfioOptions } from '../vfio/index.js';
+import { enterGroup } from './group-release.js';
 import { makePciTransport, type PciInterface } from './pci-interface.js';
 import type { InterruptOptions } from './pci-interrupts.js';
 import type { Transport } from './transport.js';
@@ -36,8 +38,9 @@ const REAL_PARTS: OpenPciParts = { bind: bindToVfio, openFunction: openVfioFunct
 /**
  * Takes a virtio network card from the kernel and opens it through VFIO.
  *
- * Closing the transport gives the card back to the driver that it had. Whatever fails on the way is undone in
- * the reverse order, so that the card ends with that driver as well.
+ * Closing the transport gives the card back to the driver that it had; where other cards of its IOMMU group are open,
+ * closing the last of them does. Whatever fails on the way is undone in the reverse order, so that the card ends with
+ * that driver as well.
  *
  * @param address - as lspci writes it: `0000:00:10.0`, `00:10.0`
  * @throws PciError, VfioError, and the reason of `signal`
@@ -48,24 +51,32 @@ export async function openPciTransport(
   parts: OpenPciParts = REAL_PARTS,
 ): Promise<Transport> {
   const parsed = parsePciAddress(address);
-  checkVirtioNet(await findPciDevice(parsed, options));
+  const device = await findPciDevice(parsed, options);
+  checkVirtioNet(device);
   const binding = await parts.bind(parsed, options);
+  // What VFIO makes up a group for without an IOMMU is alone in it.
+  const group = join(options.sysfsRoot ?? SYSFS_ROOT, device.iommuGroup ?? parsed);
+  const release = enterGroup(group, binding, options.log);
   try {
     options.signal?.throwIfAborted();
-    return openBound(binding, options, parts);
+    return openBound(binding, release, options, parts);
   } catch (error) {
-    await giveBack(binding, options.log);
+    await giveBack(binding, release, options.log);
     throw error;
   }
 }
 
-function openBound(binding: VfioBinding, options: OpenPciOptions, parts: OpenPciParts): Transport {
+function openBound(
+  binding: VfioBinding,
+  release: () => Promise<void>,
+  options: OpenPciOptions,
+  parts: OpenPciParts,
+): Transport {
   const { log, hugePages, sysfsRoot } = options;
   const pciFunction = parts.openFunction(binding.address, { log, hugePages, sysfsRoot });
   try {
     pciFunction.enable();
     const { pciInterface, interruptMode, maxVectors } = options;
-    const release = (): Promise<void> => binding.restore();
     return makePciTransport(pciFunction, { log, release, pciInterface, interruptMode, maxVectors });
   } catch (error) {
     closeQuietly(pciFunction, log);
@@ -83,9 +94,9 @@ function closeQuietly(pciFunction: PciFunction, log: Logger): void {
 }
 
 /** As above: `restore()` has logged its own failure. */
-async function giveBack(binding: VfioBinding, log: Logger): Promise<void> {
+async function giveBack(binding: VfioBinding, release: () => Promise<void>, log: Logger): Promise<void> {
   try {
-    await binding.restore();
+    await release();
   } catch {
     log.warn({ bdf: binding.address }, 'opening failed, and the device was not given back');
   }
