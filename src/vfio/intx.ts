@@ -1,4 +1,5 @@
 /** Routing the interrupt pin of a VFIO device to a handler on the event loop. */
+import type { Logger } from '../log.js';
 import type { EventFd } from '../native/event-fd.js';
 import { shim } from '../native/shim.js';
 import { INTX_IRQ } from './constants.js';
@@ -9,11 +10,13 @@ export class IntxInterrupt {
   /** Whether the device has an interrupt pin that can be routed. */
   readonly exists: boolean;
   readonly #deviceFd: number;
+  readonly #log: Logger;
   #event: EventFd | undefined;
   #keepAlive = true;
 
-  constructor(deviceFd: number) {
+  constructor(deviceFd: number, log: Logger) {
     this.#deviceFd = deviceFd;
+    this.#log = log;
     this.exists = readIrqCount(deviceFd, INTX_IRQ) > 0;
   }
 
@@ -57,9 +60,16 @@ export class IntxInterrupt {
       handler();
     } finally {
       // The handler may have turned interrupts off, and on again, which unmasks.
-      if (this.#event === event) {
-        vfioCall('VFIO_DEVICE_SET_IRQS (unmasking INTx)', shim().vfio_irq_unmask(this.#deviceFd, INTX_IRQ));
-      }
+      if (this.#event === event) this.#unmask();
+    }
+  }
+
+  /** The event loop is above, and nobody there to catch an error, which a device that is being unplugged may cause. */
+  #unmask(): void {
+    try {
+      vfioCall('VFIO_DEVICE_SET_IRQS (unmasking INTx)', shim().vfio_irq_unmask(this.#deviceFd, INTX_IRQ));
+    } catch (error) {
+      this.#log.error({ err: error }, 'INTx stays masked: no interrupt of the device arrives any more');
     }
   }
 }

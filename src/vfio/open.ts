@@ -42,6 +42,8 @@ export function openVfioFunction(address: string, options: OpenVfioOptions): Pci
     undo.push('leave the group', () => membership.leave());
     const { pinning } = membership;
     const memory = new VfioMemory({ address: parsed, log, pinning, hugePages, sysfsRoot });
+    // After the device, which the kernel cuts off from all memory when it is closed, whatever failed before.
+    undo.push('free the DMA memory', () => memory.close());
     const deviceFd = adoptFd(membership.openDevice());
     undo.push('close the device', () => closeFd(deviceFd));
     return new VfioFunction({ address: parsed, log, deviceFd, memory, undo });

@@ -28,7 +28,7 @@ export interface FunctionParts {
   readonly log: Logger;
   readonly deviceFd: number;
   readonly memory: VfioMemory;
-  /** Gives all of it back, the device file first; runs at the end of `close()`. */
+  /** Gives all of it back, the device file first, the memory then; runs at the end of `close()`. */
   readonly undo: UndoStack;
 }
 
@@ -59,7 +59,7 @@ export class VfioFunction implements PciFunction, BarOwner {
     this.#config = readRegionInfo(this.deviceFd, CONFIG_REGION);
     this.#bars = Array.from({ length: BAR_COUNT }, (_, bar) => readRegionInfo(this.deviceFd, bar));
     this.#msix = new MsixInterrupts(this.deviceFd);
-    this.#intx = new IntxInterrupt(this.deviceFd);
+    this.#intx = new IntxInterrupt(this.deviceFd, this.log);
     this.#removal = new RemovalRequest(this.deviceFd);
     this.#decodesMemory = (this.readConfig(COMMAND, 2) & COMMAND_MEMORY) !== 0;
   }
@@ -157,8 +157,7 @@ export class VfioFunction implements PciFunction, BarOwner {
 
   close(): void {
     if (!this.#open) return;
-    // From the last to the first: interrupts, DMA, windows, memory, and below them what opening has pushed.
-    this.#undo.push('free the DMA memory', () => this.memory.close());
+    // From the last to the first: interrupts, DMA, windows, and below them what opening has pushed.
     for (const window of this.#windows) this.#undo.push('unmap a BAR', () => window.close());
     this.#undo.push('turn bus mastering off', () => this.disable());
     this.#undo.push('stop listening for its removal', () => this.#removal.close());

@@ -154,6 +154,28 @@ describe('a call of the shim that fails', () => {
     }
   });
 
+  it.each([
+    ['with an IOMMU', 'DMAR', 'vfio_unmap_dma'],
+    ['without one', 'vfio-noiommu', 'memory_unpin'],
+  ] as const)(
+    'cuts the device off before its memory goes, whatever fails, %s',
+    async (_, groupName, free) => {
+      system.addGroupName('7', groupName);
+      system.addDeviceFile('noiommu-7');
+      makeKernel();
+      const transport = await open({ errors: {}, restored: 0 });
+      transport.memory.allocate(4096);
+      // Neither can bus mastering be turned off; the kernel does that when the device is closed.
+      vi.mocked(shim().region_write).mockReturnValue(-5);
+      await expect(transport.close()).rejects.toMatchObject({ code: 'VFIO_CALL_FAILED' });
+      const device = vi.mocked(shim().vfio_device_fd).mock.results[0].value as number;
+      const { calls, invocationCallOrder } = vi.mocked(shim().close).mock;
+      const closed = invocationCallOrder[calls.findIndex(([fd]) => fd === device)];
+      expect(vi.mocked(shim()[free]).mock.invocationCallOrder[0]).toBeGreaterThan(closed);
+      expect(transport.memory.allocatedBytes).toBe(0);
+    },
+  );
+
   it('leaves no memory behind that was never unmapped, and touches no closed container for it', async () => {
     const kernel = makeKernel();
     const before = holdings(kernel);

@@ -1,5 +1,6 @@
 /** The interrupt pin and the request for a device: eventfds are real, the kernel's part is a model. */
 import { afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
+import { SILENT } from '../../src/log.js';
 import { shim } from '../../src/native/shim.js';
 import { INTX_IRQ, REQUEST_IRQ } from '../../src/vfio/constants.js';
 import { IntxInterrupt } from '../../src/vfio/intx.js';
@@ -10,6 +11,7 @@ import { openFileCount } from '../native/process-state.js';
 const DEVICE = 1000;
 const EVENTFD = 1;
 const EINVAL = 22;
+const EIO = 5;
 
 /** The eventfds that are routed, by the kind of interrupt. */
 const routed = new Map<number, number>();
@@ -54,7 +56,7 @@ async function raise(kind: number): Promise<void> {
 
 describe('the interrupt pin', () => {
   it('is unmasked when the handler has returned', async () => {
-    const intx = new IntxInterrupt(DEVICE);
+    const intx = new IntxInterrupt(DEVICE, SILENT);
     const seen: number[] = [];
     intx.enable(() => seen.push(unmasked));
     await raise(INTX_IRQ);
@@ -66,20 +68,35 @@ describe('the interrupt pin', () => {
 
   it('stays masked where the handler has turned it off', async () => {
     const before = openFileCount();
-    const intx = new IntxInterrupt(DEVICE);
+    const intx = new IntxInterrupt(DEVICE, SILENT);
     intx.enable(() => intx.disable());
     await raise(INTX_IRQ);
     expect([unmasked, routed.size, openFileCount()]).toEqual([0, 0, before]);
   });
 
+  it('ends no program where the kernel does not unmask it', async () => {
+    vi.spyOn(shim(), 'vfio_irq_unmask').mockReturnValue(-EIO);
+    const errors = vi.fn();
+    const uncaught = vi.fn();
+    process.once('uncaughtException', uncaught);
+    const intx = new IntxInterrupt(DEVICE, { ...SILENT, error: errors });
+    let calls = 0;
+    intx.enable(() => (calls += 1));
+    await raise(INTX_IRQ);
+    process.off('uncaughtException', uncaught);
+    expect(uncaught).not.toHaveBeenCalled();
+    expect([calls, errors.mock.calls.length]).toEqual([1, 1]);
+    intx.disable();
+  });
+
   it('is refused where there is none, and leaves nothing behind where the kernel refuses it', () => {
     const before = openFileCount();
-    const intx = new IntxInterrupt(DEVICE);
+    const intx = new IntxInterrupt(DEVICE, SILENT);
     vi.spyOn(shim(), 'vfio_irq_enable').mockReturnValue(-EINVAL);
     expect(() => intx.enable(() => undefined)).toThrow(expect.objectContaining({ code: 'VFIO_CALL_FAILED' }));
     expect(openFileCount()).toBe(before);
     counts.set(INTX_IRQ, 0);
-    const none = new IntxInterrupt(DEVICE);
+    const none = new IntxInterrupt(DEVICE, SILENT);
     expect(none.exists).toBe(false);
     expect(() => none.enable(() => undefined)).toThrow(RangeError);
   });
