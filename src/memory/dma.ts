@@ -37,6 +37,8 @@ export type AddressKind = 'iova' | 'physical';
 export interface AllocateOptions {
   /** The whole region must lie at consecutive addresses; with physical addresses that can be hard to find. */
   readonly contiguous?: boolean | undefined;
+  /** It is for packet buffers, which are to lie in the pages that the program has chosen for them. */
+  readonly buffers?: boolean | undefined;
 }
 
 /** Allocates memory that the device can reach. */

@@ -25,7 +25,7 @@ export class PacketPool {
    */
   constructor(memory: DmaMemory, count: number, frameCapacity: number) {
     const stride = bufferSize(frameCapacity);
-    const region = memory.allocate(count * stride);
+    const region = memory.allocate(count * stride, { buffers: true });
     this.region = region;
     this.packets = Array.from({ length: count }, (_, index) => {
       const offset = index * stride;

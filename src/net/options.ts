@@ -56,7 +56,10 @@ export interface NetDeviceOptions {
    * device says of itself.
    */
   readonly addressing?: Addressing;
-  /** Pages that packet buffers lie in; `auto` (the default) takes huge ones where they are of use. */
+  /**
+   * Pages that packet buffers lie in; `auto` (the default) takes huge ones where they are of use. With `2M` and `1G`
+   * those of each queue pair take whole pages of that size. Behind an IOMMU there is room for three pages of 1 GiB.
+   */
   readonly hugePages?: HugePages;
   /** Through which of its interfaces to drive a card that has both; `auto` (the default) prefers the modern one. */
   readonly pciInterface?: PciInterface;

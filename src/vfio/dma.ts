@@ -72,7 +72,7 @@ export class VfioMemory implements DmaMemory {
     this.#told = false;
   }
 
-  allocate(size: number, { contiguous = false }: AllocateOptions = {}): DmaRegion {
+  allocate(size: number, { contiguous = false, buffers = false }: AllocateOptions = {}): DmaRegion {
     if (this.#closed) throw new UsageError('DEVICE_CLOSED', 'Memory was asked of a device that is closed');
     if (!Number.isSafeInteger(size) || size <= 0) {
       throw new UsageError('OPTION_INVALID', `A region of memory can not have ${size} bytes`, {
@@ -80,7 +80,7 @@ export class VfioMemory implements DmaMemory {
       });
     }
     const { page } = this.#parts.pinning;
-    const needs = { size: Math.ceil(size / page) * page, addressing: this.#addressing, contiguous };
+    const needs = { size: Math.ceil(size / page) * page, addressing: this.#addressing, contiguous, buffers };
     const backings = chooseBackings(needs, this.#parts.hugePages, (huge) =>
       freeHugePages(huge, this.#parts.sysfsRoot),
     );

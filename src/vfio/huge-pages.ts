@@ -6,7 +6,7 @@ import { ERRNO, errnoOf } from '../native/errno.js';
 
 /** Pages of the system's usual size, or huge ones. */
 export type Backing = 'pages' | '2M' | '1G';
-/** Which huge pages to use: where it helps and there are some, never, or those of that size for everything. */
+/** Which huge pages to use: where it helps and there are some, never, or those of that size for all packet buffers. */
 export type HugePages = 'auto' | 'never' | '2M' | '1G';
 
 export const HUGE_PAGE_BYTES = { '2M': 2 ** 21, '1G': 2 ** 30 } as const;
@@ -18,6 +18,8 @@ export interface RegionNeeds {
   readonly size: number;
   readonly addressing: AddressKind;
   readonly contiguous: boolean;
+  /** It is for packet buffers. */
+  readonly buffers: boolean;
 }
 
 /** Number of huge pages that are free and promised to nobody; 0 where the system has none of that size. */
@@ -38,7 +40,8 @@ function readCount(path: string): number {
 /**
  * What to try, the best first. An IOMMU makes any pages look contiguous, so huge ones are used with it only if asked
  * for. With physical addresses they keep a large region in few pieces, as long as not more than half of it is wasted;
- * further down the list they are the last resort.
+ * further down the list they are the last resort. What was asked for by its size holds for packet buffers: a ring would
+ * waste nearly all of such a page, and device addresses of 4 GiB in all hold but three of 1 GiB.
  *
  * @param free - the number of huge pages of a size that are free
  */
@@ -47,8 +50,11 @@ export function chooseBackings(
   wish: HugePages,
   free: (size: '2M' | '1G') => number,
 ): Backing[] {
-  const { size, addressing, contiguous } = needs;
-  if (wish === '2M' || wish === '1G') return [wish];
+  const { size, addressing, contiguous, buffers } = needs;
+  if (wish === '2M' || wish === '1G') {
+    if (buffers) return [wish];
+    return addressing === 'iova' ? ['pages'] : ['pages', wish];
+  }
   if (wish === 'never' || addressing === 'iova') return ['pages'];
   const count = (huge: '2M' | '1G'): number => Math.ceil(size / HUGE_PAGE_BYTES[huge]);
   const possible = (['2M', '1G'] as const).filter((huge) => free(huge) >= count(huge));

@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it, vi } from 'vitest';
 import { HEADROOM, type PacketBuffer } from '../../src/memory/packet-buffer.js';
 import { PacketPool } from '../../src/memory/packet-pool.js';
 import { PlainMemory } from '../support/plain-memory.js';
@@ -22,6 +22,13 @@ describe('a packet pool', () => {
       pool.free();
       expect(memory.allocatedBytes).toBe(0);
     }
+  });
+
+  it('says that its memory is for buffers: they lie in the pages that were chosen for them', () => {
+    const memory = new PlainMemory();
+    const allocate = vi.spyOn(memory, 'allocate');
+    new PacketPool(memory, 4, 1514).free();
+    expect(allocate.mock.calls).toEqual([[4 * 2048, { buffers: true }]]);
   });
 
   it('makes jumbo buffers of whole cache lines', () => {

@@ -12,7 +12,8 @@ describe('the choice of pages', () => {
     wish: HugePages,
     contiguous = false,
     free = { '2M': 64, '1G': 1 },
-  ): string[] => chooseBackings({ size, addressing: 'physical', contiguous }, wish, (huge) => free[huge]);
+  ): string[] =>
+    chooseBackings({ size, addressing: 'physical', contiguous, buffers: true }, wish, (huge) => free[huge]);
 
   it('keeps a large region in few pieces, where not more than half of it is wasted', () => {
     expect(choose(4 * MIB, 'auto')).toEqual(['2M', 'pages', '1G']);
@@ -38,9 +39,15 @@ describe('the choice of pages', () => {
   });
 
   it('takes huge pages behind an IOMMU only if it is told to', () => {
-    const needs = { size: 4 * MIB, addressing: 'iova', contiguous: true } as const;
+    const needs = { size: 4 * MIB, addressing: 'iova', contiguous: true, buffers: true } as const;
     expect(chooseBackings(needs, 'auto', () => 64)).toEqual(['pages']);
     expect(chooseBackings(needs, '2M', () => 64)).toEqual(['2M']);
+  });
+
+  it('keeps what was asked for by its size for packet buffers', () => {
+    const ring = { size: 8192, contiguous: true, buffers: false } as const;
+    expect(chooseBackings({ ...ring, addressing: 'iova' }, '1G', () => 8)).toEqual(['pages']);
+    expect(chooseBackings({ ...ring, addressing: 'physical' }, '1G', () => 8)).toEqual(['pages', '1G']);
   });
 });
 

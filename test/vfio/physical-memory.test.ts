@@ -129,7 +129,7 @@ describe('memory without an IOMMU', () => {
   });
 
   it('is refused where no such huge pages are', () => {
-    expect(failure(() => plainMemory('1G').allocate(PAGE))).toMatchObject({
+    expect(failure(() => plainMemory('1G').allocate(PAGE, { buffers: true }))).toMatchObject({
       code: 'HUGE_PAGES_MISSING',
       remedy: expect.stringContaining('hugepages-1048576kB/nr_hugepages') as string,
     });

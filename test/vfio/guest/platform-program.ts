@@ -150,11 +150,11 @@ function gigantic(): Record<string, unknown> {
   const before = free();
   const card = openVfioFunction(CARD, { log: SILENT, hugePages: '1G' });
   card.memory.setAddressing('physical');
-  const region = card.memory.allocate(8192);
+  const region = card.memory.allocate(8192, { buffers: true });
   const during = free();
   const { lo } = region.addressOf(0);
   const result = { size: region.size, whole: region.isContiguous(0, 2 ** 30), aligned: lo % 2 ** 30 === 0 };
-  const second = attempt(() => card.memory.allocate(8192).size);
+  const second = attempt(() => card.memory.allocate(8192, { buffers: true }).size);
   card.close();
   return { ...result, second, free: [before, during, free()] };
 }
