@@ -126,6 +126,8 @@ export class ModernPciTransport implements Transport {
     this.#checkSize(queue, layout.size, offered);
     this.#common.selectQueue(queue);
     if (this.#common.queueEnabled) {
+      // That of a device that has gone reads as enabled, too.
+      this.#presence.status();
       throw queueUnavailable(this.name, queue, 'is enabled already; reset the device first');
     }
     const doorbell = this.#doorbells.find(queue);

@@ -1,12 +1,12 @@
 /** Choosing between the modern and the legacy interface of a PCI device (VIRTIO 1.3, 4.1.2 and 4.1.5.1.1). */
 import { PciError } from '../errors.js';
-import { listCapabilities } from '../pci/capabilities.js';
-import { CONFIG_SPACE, VENDOR_SPECIFIC } from '../pci/config-space.js';
+import { CONFIG_SPACE } from '../pci/config-space.js';
 import { TRANSITIONAL_NET_DEVICE_ID } from '../pci/identify.js';
 import type { PciFunction } from '../pci/pci-function.js';
 import { LegacyPciTransport } from './legacy-pci.js';
 import { ModernPciTransport, type ModernPciOptions } from './modern-pci.js';
 import type { Transport } from './transport.js';
+import { hasVirtioStructures } from './virtio-capabilities.js';
 
 /** The interface to drive a device through: `auto` takes the modern one of a device that has both. */
 export type PciInterface = 'auto' | 'modern' | 'legacy';
@@ -29,7 +29,8 @@ export function makePciTransport(
   }: ModernPciOptions & { readonly pciInterface?: PciInterface | undefined },
 ): Transport {
   const { address } = pciFunction;
-  const legacy = pciInterface === 'legacy' || (pciInterface === 'auto' && !hasCapabilities(pciFunction));
+  // A device without any has the legacy interface alone; one whose structures make no sense is not driven around them.
+  const legacy = pciInterface === 'legacy' || (pciInterface === 'auto' && !hasVirtioStructures(pciFunction));
   if (!legacy) return new ModernPciTransport(pciFunction, options);
   const lack = lackOfLegacy(pciFunction);
   if (lack === undefined) return new LegacyPciTransport(pciFunction, options);
@@ -40,11 +41,6 @@ export function makePciTransport(
         ? "Leave { pciInterface } at 'auto', or give the device its legacy interface (in QEMU, disable-legacy=off)."
         : 'The device or the hypervisor is at fault; report it with the output of lspci -vvv -s ADDRESS.',
   });
-}
-
-/** A device without any has the legacy interface alone; one whose structures make no sense is not driven around them. */
-function hasCapabilities(pciFunction: PciFunction): boolean {
-  return listCapabilities(pciFunction).some(({ id }) => id === VENDOR_SPECIFIC);
 }
 
 /** What shows that a device has no legacy interface; undefined where it has one. */

@@ -82,6 +82,17 @@ const HIGHEST_BAR = 5;
 type Parsed<T> = T | string | undefined;
 type Parser<T> = (source: StructureSource, at: number) => Parsed<T>;
 
+/** Types beyond these are reserved, or of no use here; capabilities of a reserved type are to be ignored (4.1.4). */
+const STRUCTURE_TYPES = new Set([COMMON, NOTIFY, ISR, DEVICE].map(({ type }) => type));
+
+/**
+ * Whether a function has any of the structures. One with the legacy interface alone has none, though it may have
+ * vendor-specific capabilities of other kinds.
+ */
+export function hasVirtioStructures(source: StructureSource): boolean {
+  return vendorCapabilities(source).some((at) => STRUCTURE_TYPES.has(source.readConfig(at + FIELD.TYPE, 1)));
+}
+
 /**
  * Finds the structures of a function, taking the first usable one of each type.
  *
@@ -89,16 +100,21 @@ type Parser<T> = (source: StructureSource, at: number) => Parsed<T>;
  *   PCI_INTERFACE_ABSENT if there is no structure at all
  */
 export function findVirtioStructures(source: StructureSource): VirtioStructures {
-  const offsets = listCapabilities(source)
-    .filter((capability) => capability.id === VENDOR_SPECIFIC)
-    .map((capability) => capability.offset);
-  if (offsets.length === 0) throw noModernInterface(source);
+  if (!hasVirtioStructures(source)) throw noModernInterface(source);
+  const offsets = vendorCapabilities(source);
   return {
     common: required(source, COMMON, firstUsable(source, offsets, COMMON, parserFor(COMMON))),
     notify: required(source, NOTIFY, firstUsable(source, offsets, NOTIFY, parseNotify)),
     isr: required(source, ISR, firstUsable(source, offsets, ISR, parserFor(ISR))),
     device: firstUsable(source, offsets, DEVICE, parserFor(DEVICE)),
   };
+}
+
+/** Where the vendor-specific capabilities are. */
+function vendorCapabilities(source: StructureSource): number[] {
+  return listCapabilities(source)
+    .filter((capability) => capability.id === VENDOR_SPECIFIC)
+    .map((capability) => capability.offset);
 }
 
 /** The first usable structure of a kind; undefined where the function has none of that kind. */

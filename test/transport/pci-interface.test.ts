@@ -70,6 +70,15 @@ describe('the interface of a card', () => {
     for (const pci of [other, revised, memory, none]) expect(pci.openWindows).toBe(0);
   });
 
+  it('is not told by capabilities of a reserved type, which any device may have', () => {
+    const old = legacy();
+    old.config[0x06] |= 0x10;
+    old.config[0x34] = 0x40;
+    old.config.set([9, 0, 16, 0x42], 0x40);
+    expect(chosen(old)).toBe('pci-legacy');
+    expect(() => chosen(old, 'modern')).toThrow(absent(/no modern interface/));
+  });
+
   it('is not the legacy one of a card whose modern structures make no sense', () => {
     const broken = transitional();
     const common = broken.config.findIndex((id, at) => at >= 0x40 && id === 9 && broken.config[at + 3] === 1);

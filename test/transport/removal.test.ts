@@ -57,6 +57,15 @@ describe('a device that is taken away', () => {
     expect(told).toBe(1);
   });
 
+  it('shows when a queue that was reset is to be enabled again', async () => {
+    const { device, transport } = make({ features: 1n << 40n });
+    transport.writeDriverFeatures(1n << 40n);
+    transport.enableQueue(0, LAYOUT);
+    await transport.resetQueue(0, 5000);
+    device.gone = true;
+    expect(() => transport.enableQueue(0, LAYOUT)).toThrow(code('DEVICE_REMOVED'));
+  });
+
   it('is closed without waiting for it, or resetting what is not there', async () => {
     const log: string[] = [];
     const { device, transport } = make({}, warningsIn(log));
