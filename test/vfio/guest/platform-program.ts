@@ -128,9 +128,9 @@ async function lives(reserved: number): Promise<Record<string, unknown>> {
   };
 }
 
-/** Pages that hold together where that was asked for, and nothing but the truth where not. */
+/** Small pages that hold together where that was asked for, and nothing but the truth where not. */
 function contiguity(): Record<string, unknown> {
-  const card = open(CARD);
+  const card = openVfioFunction(CARD, { log: SILENT, hugePages: 'never' });
   card.memory.setAddressing('physical');
   const run = card.memory.allocate(40_000, { contiguous: true });
   const [first, last] = [run.addressOf(0), run.addressOf(36_864)];
