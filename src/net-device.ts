@@ -14,6 +14,7 @@ import { AllPairs } from './net/all-pairs.js';
 import { ConfigWatch, type LinkSpeed } from './net/config-watch.js';
 import { ControlSession } from './net/control/control-session.js';
 import { NetControl } from './net/control/net-control.js';
+import { requireDirection } from './net/control/requirements.js';
 import { Datapath } from './net/datapath.js';
 import { chooseFeatures, type NegotiatedFeatures } from './net/features.js';
 import { FrameDispatch } from './net/frame-dispatch.js';
@@ -359,7 +360,7 @@ export class NetDevice extends EventEmitter<NetDeviceEvents> {
    */
   async resetQueue(queuePair: number, direction: Direction): Promise<RecoveryReport> {
     const { number } = this.queuePair(queuePair);
-    checkDirection(direction);
+    requireDirection(direction);
     this.lifecycle.checkOpen();
     if (!this.features.has('VIRTIO_F_RING_RESET')) {
       throw new UsageError(
@@ -561,13 +562,6 @@ function checkTarget(target: unknown): void {
 
 function takenAway({ name }: Transport): DeviceError {
   return new DeviceError('DEVICE_REMOVED', `${name} is taken away`);
-}
-
-function checkDirection(direction: string): void {
-  if (direction === 'receive' || direction === 'transmit') return;
-  throw new UsageError('OPTION_INVALID', `${direction} is no direction`, {
-    remedy: 'Give receive or transmit.',
-  });
 }
 
 async function openAddress(address: string, settings: Settings, log: Logger): Promise<Transport> {

@@ -34,6 +34,7 @@ const CONFIG = {
   tunnelTypes: TUNNEL_TYPES.VXLAN | TUNNEL_TYPES.IPIP | (1 << 30),
 };
 const KEY = Uint8Array.from({ length: 40 }, (_, index) => index);
+const COALESCING = { maxPackets: 1, maxMicroseconds: 1 };
 const NOTHING_DONE: number[][] = [];
 
 const without = (...names: FeatureName[]): FeatureName[] => ALL.filter((name) => !names.includes(name));
@@ -266,6 +267,9 @@ describe('a command', () => {
       (c) => c.setCoalescing({ transmit: { maxPackets: 0, maxMicroseconds: 2 ** 32 } }),
     ],
     ['OPTION_INVALID', 'queue that is not open', (c) => c.queueCoalescing(4, 'receive')],
+    ['OPTION_INVALID', 'direction', (c) => c.setQueueCoalescing(0, 'rx' as 'receive', COALESCING)],
+    ['OPTION_INVALID', 'misspelt mode', (c) => c.setReceiveMode({ promiscous: true } as object)],
+    ['OPTION_INVALID', 'mode that is a number', (c) => c.setReceiveMode({ promiscuous: 1 } as object)],
   ])('is not sent with what can not be: %s, %s', async (code, _, step) => {
     const bench = await start();
     await expect(step(bench.control)).rejects.toThrow(withCode(code));
@@ -389,6 +393,88 @@ describe('queue pairs', () => {
     bench.take();
     await bench.start();
     expect(bench.take().map((command) => command.slice(0, 2))).toEqual([[4, 1]]);
+  });
+});
+
+describe('the queue pairs that send', () => {
+  // Proves: net/automatic-receive-steering-in-multiqueue-mode/4
+  it('are never more than the command under way leaves, though several are given at once', async () => {
+    const bench = await start();
+    const seen: (readonly [number, number | undefined])[] = [];
+    bench.answer = ({ data }) => {
+      seen.push([data[0], bench.pairsUsed.at(-1)]);
+      return OK;
+    };
+    await Promise.all([4, 1, 3, 2].map((count) => bench.control.setQueuePairs(count)));
+    expect(seen).toEqual([
+      [4, 1],
+      [1, 1],
+      [3, 1],
+      [2, 2],
+    ]);
+    expect(bench.pairsUsed.at(-1)).toBe(2);
+    expect(bench.control.queuePairs).toBe(2);
+  });
+
+  it('are those that receive side scaling names, while all receive', async () => {
+    const bench = await start();
+    await bench.control.setRss({ transmitPairs: 2 });
+    expect(bench.pairsUsed.at(-1)).toBe(2);
+    expect(bench.control.queuePairs).toBe(4);
+    await bench.control.setQueuePairs(4);
+    expect(bench.pairsUsed.at(-1)).toBe(4);
+  });
+
+  it('stay what they were where the device refuses', async () => {
+    const bench = await start();
+    await bench.control.setRss({ transmitPairs: 3 });
+    bench.answer = () => ({ ack: 1 });
+    await expect(bench.control.setQueuePairs(2)).rejects.toThrow(withCode('CONTROL_COMMAND_REFUSED'));
+    expect(bench.pairsUsed.at(-1)).toBe(3);
+    expect(bench.control.rss).toMatchObject({ transmitPairs: 3 });
+  });
+
+  it('stay reduced where the device has not answered, until it was reset', async () => {
+    const bench = await start();
+    await bench.control.setQueuePairs(4);
+    bench.answer = () => 'silence';
+    await expect(bench.control.setQueuePairs(2)).rejects.toThrow(withCode('CONTROL_TIMEOUT'));
+    expect(bench.pairsUsed.at(-1)).toBe(2);
+    bench.stop();
+    bench.answer = () => OK;
+    expect(await bench.start()).toEqual([]);
+    expect(bench.pairsUsed.at(-1)).toBe(4);
+    expect(bench.control.queuePairs).toBe(4);
+  });
+
+  it('are one where the device does not take the command after a reset, and as many as before when it does', async () => {
+    const bench = await start();
+    await bench.control.setRss({ transmitPairs: 3 });
+    bench.stop();
+    bench.answer = () => 'silence';
+    expect(await bench.start()).toEqual(['receive side scaling']);
+    expect([bench.pairsUsed.at(-1), bench.control.queuePairs, bench.control.rss]).toEqual([1, 1, undefined]);
+    bench.stop();
+    bench.answer = () => OK;
+    expect(await bench.start()).toEqual([]);
+    expect([bench.pairsUsed.at(-1), bench.control.queuePairs]).toEqual([3, 4]);
+    expect(bench.control.rss).toMatchObject({ transmitPairs: 3 });
+  });
+
+  it('are as the device has them where only the hash is refused that was set with another number', async () => {
+    const bench = await start();
+    await bench.control.setHash({ types: ['IPv4'], key: KEY });
+    bench.answer = ({ command }) => ({ ack: command === 2 ? 1 : 0 });
+    await expect(bench.control.setQueuePairs(3)).rejects.toThrow(withCode('CONTROL_COMMAND_REFUSED'));
+    expect(bench.pairsUsed.at(-1)).toBe(3);
+    bench.stop();
+    bench.take();
+    expect(await bench.start()).toEqual(['hash']);
+    expect(bench.take().map((command) => command.slice(0, 3))).toEqual([
+      [4, 0, 3],
+      [4, 2, 1],
+    ]);
+    expect(bench.pairsUsed.at(-1)).toBe(3);
   });
 });
 

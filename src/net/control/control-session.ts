@@ -33,6 +33,8 @@ export class ControlSession {
   /** Whether commands reach the device: it was told to go, and is still going. */
   private online = false;
   private closed = false;
+  /** Whether what is set now is set on a device that was reset, and so has nothing of what it had. */
+  restoring = false;
   private last: Promise<unknown> = Promise.resolve();
 
   private constructor(parts: ControlSessionParts, queue: ControlQueue | undefined) {
@@ -85,12 +87,28 @@ export class ControlSession {
    * Applies a setting, if the device runs, and keeps it. What fails is not kept.
    *
    * @param ends - what the keys begin with of settings that this one puts an end to
+   * @param kept - called when the setting is kept, before anything else is set
    */
-  keep(key: string, name: string, apply: () => Promise<unknown>, ends?: string): Promise<void> {
+  keep(
+    key: string,
+    name: string,
+    apply: () => Promise<unknown>,
+    ends?: string,
+    kept?: () => void,
+  ): Promise<void> {
     return this.inTurn(async () => {
       if (this.online) await apply();
       if (ends !== undefined) this.settings.forgetAll(ends);
       this.settings.keep(key, name, apply);
+      kept?.();
+    });
+  }
+
+  /** Applies a setting again, if it is kept, and from now on behind all others. */
+  again(key: string): Promise<void> {
+    return this.inTurn(async () => {
+      this.settings.moveBehind(key);
+      if (this.online) await this.settings.apply(key);
     });
   }
 
@@ -123,7 +141,14 @@ export class ControlSession {
    */
   restore(): Promise<LostSetting[]> {
     this.online = true;
-    return this.inTurn(() => this.settings.restore());
+    return this.inTurn(async () => {
+      this.restoring = true;
+      try {
+        return await this.settings.restore();
+      } finally {
+        this.restoring = false;
+      }
+    });
   }
 
   /** Sets what a queue forgot when it alone was reset; says what could not be set. */

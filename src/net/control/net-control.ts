@@ -18,8 +18,8 @@ import { encodeGuestOffloads } from './guest-offloads.js';
 import type { HashConfig, RssConfig, RssSettings, TunnelType } from './hashing.js';
 import { encodeMacTable, toCardMac, type MacAddress, type MacTable } from './mac-filter.js';
 import { readDeviceStatistics } from './read-statistics.js';
-import { RECEIVE_MODES, type ReceiveMode } from './receive-mode.js';
-import { requireInteger } from './requirements.js';
+import { checkReceiveMode, RECEIVE_MODES, type ReceiveMode } from './receive-mode.js';
+import { requireDirection, requireInteger } from './requirements.js';
 import { Steering } from './steering.js';
 
 /** VLAN identifiers have 12 bits (IEEE 802.1Q). */
@@ -49,9 +49,9 @@ export class NetControl {
     this.keepOwnMac();
   }
 
-  /** The MAC address of the card, 6 bytes. */
+  /** The MAC address of the card, 6 bytes: a copy. */
   get macBytes(): Uint8Array {
-    return this.currentMac;
+    return Uint8Array.from(this.currentMac);
   }
 
   /** How many queue pairs are in use. */
@@ -66,6 +66,7 @@ export class NetControl {
 
   /** Sets which frames the card receives whatever their destination, and which not at all. */
   async setReceiveMode(mode: ReceiveMode): Promise<void> {
+    checkReceiveMode(mode);
     const names = (Object.keys(RECEIVE_MODES) as (keyof ReceiveMode)[]).filter(
       (name) => mode[name] !== undefined,
     );
@@ -120,7 +121,10 @@ export class NetControl {
     return this.steering.setQueuePairs(count);
   }
 
-  /** Sets receive side scaling: which queue pair a received frame comes to. All open queue pairs are used then. */
+  /**
+   * Sets receive side scaling: which queue pair a received frame comes to. All open queue pairs are used then; those
+   * from `transmitPairs` on do not send.
+   */
   setRss(config: RssConfig = {}): Promise<void> {
     return this.steering.setRss(config);
   }
@@ -216,6 +220,7 @@ export class NetControl {
   private coalescingQueue(pair: number, direction: Direction): number {
     this.session.require('Notification coalescing of one queue', 'VIRTIO_NET_F_VQ_NOTF_COAL');
     requireInteger('The queue pair', pair, 0, this.session.parts.pairs - 1);
+    requireDirection(direction);
     return 2 * pair + (direction === 'receive' ? 0 : 1);
   }
 

@@ -1,6 +1,7 @@
 /** Receive modes (VIRTIO 1.3, 5.1.6.5.1). */
 import type { FeatureName } from '../feature-table.js';
 import { COMMANDS, type ControlCommand } from './commands.js';
+import { invalid } from './requirements.js';
 
 /** Which frames the card receives whatever their destination, and which not at all. What is not given stays as it is. */
 export interface ReceiveMode {
@@ -30,3 +31,22 @@ export const RECEIVE_MODES = {
   noUnicast: { command: COMMANDS.RX_NOUNI, feature: 'VIRTIO_NET_F_CTRL_RX_EXTRA' },
   noBroadcast: { command: COMMANDS.RX_NOBCAST, feature: 'VIRTIO_NET_F_CTRL_RX_EXTRA' },
 } as const satisfies Record<keyof ReceiveMode, ReceiveModeCommand>;
+
+/**
+ * From JavaScript anything may come; a mode whose name is misspelt would never be set.
+ *
+ * @throws UsageError OPTION_INVALID
+ */
+export function checkReceiveMode(mode: ReceiveMode): void {
+  for (const [name, value] of Object.entries<unknown>({ ...mode })) {
+    if (!Object.hasOwn(RECEIVE_MODES, name)) {
+      throw invalid(
+        `There is no receive mode ${name}`,
+        `Name some of ${Object.keys(RECEIVE_MODES).join(', ')}.`,
+      );
+    }
+    if (value !== undefined && typeof value !== 'boolean') {
+      throw invalid(`Receive mode ${name} is a ${typeof value}`, 'Give true or false.');
+    }
+  }
+}

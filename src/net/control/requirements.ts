@@ -34,6 +34,12 @@ export function requireInteger(what: string, value: number, least: number, most:
   throw invalid(`${what} is ${String(value)}`, `Give a whole number from ${least} to ${most}.`);
 }
 
+/** @throws UsageError OPTION_INVALID for what is neither, as may come from JavaScript */
+export function requireDirection(direction: string): void {
+  if (direction === 'receive' || direction === 'transmit') return;
+  throw invalid(`${direction} is no direction`, 'Give receive or transmit.');
+}
+
 export function invalid(what: string, remedy: string): UsageError {
   return new UsageError('OPTION_INVALID', what, { remedy });
 }

@@ -23,6 +23,12 @@ export class Settings {
     this.settings.set(key, { name, apply });
   }
 
+  /** Has a setting, if it is kept, come behind all others. */
+  moveBehind(key: string): void {
+    const setting = this.settings.get(key);
+    if (setting !== undefined) this.keep(key, setting.name, setting.apply);
+  }
+
   forget(key: string): void {
     this.settings.delete(key);
   }
@@ -59,6 +65,7 @@ export class Settings {
   }
 }
 
-function isRefusal(error: unknown): boolean {
+/** Whether the device has said no, and so goes on as it was. */
+export function isRefusal(error: unknown): boolean {
   return error instanceof VirtioNetError && error.code === 'CONTROL_COMMAND_REFUSED';
 }

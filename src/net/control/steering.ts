@@ -16,11 +16,23 @@ import {
   type TunnelType,
 } from './hashing.js';
 import { invalid, requireInteger } from './requirements.js';
+import { isRefusal } from './settings.js';
+
+/** What the queue pairs are used for. */
+interface PairUse {
+  /** So many are in use, from the first on. */
+  readonly pairs: number;
+  /** So many of them send, from the first on. */
+  readonly senders: number;
+  /** Receive side scaling, if that says where a frame comes to. */
+  readonly rss: RssSettings | undefined;
+}
+
+/** What a device begins with (VIRTIO 1.3, 5.1.6.5.6). */
+const ONE_PAIR: PairUse = { pairs: 1, senders: 1, rss: undefined };
 
 export class Steering {
-  private pairs = 1;
-  /** Receive side scaling, if it is in use. */
-  rss: RssSettings | undefined;
+  private current = ONE_PAIR;
   private readonly session: ControlSession;
 
   constructor(session: ControlSession) {
@@ -29,12 +41,12 @@ export class Steering {
 
   /** How many queue pairs are in use. */
   get pairsInUse(): number {
-    return this.pairs;
+    return this.current.pairs;
   }
 
-  private set pairsInUse(count: number) {
-    this.pairs = count;
-    this.session.parts.onQueuePairs(count);
+  /** Receive side scaling, if it is in use. */
+  get rss(): RssSettings | undefined {
+    return this.current.rss;
   }
 
   async setQueuePairs(count: number): Promise<void> {
@@ -47,15 +59,11 @@ export class Steering {
       if (count === 1) return;
     }
     session.require('More than one queue pair', 'VIRTIO_NET_F_MQ');
-    const apply = async (): Promise<void> => {
-      await this.orOnePair(() =>
-        session.command(COMMANDS.MQ_VQ_PAIRS_SET, { data: [Uint8Array.of(count & 0xff, count >> 8)] }),
-      );
-      // Some devices take this as the end of hashing.
-      await session.settings.apply('hash');
-    };
-    await this.use(count, () => session.keep('steering', `${count} queue pairs`, apply));
-    this.rss = undefined;
+    const use = { pairs: count, senders: count, rss: undefined };
+    const data = [Uint8Array.of(count & 0xff, count >> 8)];
+    await this.keep(use, `${count} queue pairs`, () => session.command(COMMANDS.MQ_VQ_PAIRS_SET, { data }));
+    // Some devices take this as the end of hashing.
+    await session.again('hash');
   }
 
   async setRss(config: RssConfig): Promise<void> {
@@ -86,40 +94,41 @@ export class Steering {
     await session.set('tunnels', 'tunnels to hash', COMMANDS.HASH_TUNNEL_SET, [data]);
   }
 
-  private async steer(rss: RssSettings, count: number): Promise<void> {
+  private async steer(rss: RssSettings, pairs: number): Promise<void> {
     const { session } = this;
+    const use = { pairs, senders: rss.transmitPairs, rss };
     const data = [encodeRss(rss)];
-    await this.use(count, () =>
-      session.keep(
-        'steering',
-        'receive side scaling',
-        () => this.orOnePair(() => session.command(COMMANDS.MQ_RSS_CONFIG, { data })),
-        'hash',
-      ),
-    );
-    this.rss = rss;
+    const tell = (): Promise<unknown> => session.command(COMMANDS.MQ_RSS_CONFIG, { data });
+    await this.keep(use, 'receive side scaling', tell, 'hash');
   }
 
-  /** A device that does not take the command, as after a reset, goes on with one pair (5.1.6.5.6.2). */
-  private async orOnePair(step: () => Promise<unknown>): Promise<void> {
-    try {
-      await step();
-    } catch (error) {
-      this.pairsInUse = 1;
-      throw error;
-    }
+  private keep(use: PairUse, name: string, tell: () => Promise<unknown>, ends?: string): Promise<void> {
+    const apply = (): Promise<void> => this.change(use, tell);
+    return this.session.keep('steering', name, apply, ends, () => this.settle(use));
   }
 
-  /** From before the device may see the command on, no queue beyond those that remain is used (5.1.6.5.6.1). */
-  private async use(count: number, step: () => Promise<void>): Promise<void> {
-    const before = this.pairsInUse;
-    this.pairsInUse = Math.min(before, count);
+  /** From before the device may see the command on, no queue beyond those that remain sends (5.1.6.5.6.1). */
+  private async change(use: PairUse, tell: () => Promise<unknown>): Promise<void> {
+    const before = this.current;
+    this.settle({
+      ...before,
+      pairs: Math.min(before.pairs, use.pairs),
+      senders: Math.min(before.senders, use.senders),
+    });
     try {
-      await step();
-      this.pairsInUse = count;
+      await tell();
     } catch (error) {
-      this.pairsInUse = before;
+      // A device that was reset has one pair until it takes the command (5.1.6.5.6.2). One that has not answered may
+      // still take it.
+      if (this.session.restoring) this.settle(ONE_PAIR);
+      else if (isRefusal(error)) this.settle(before);
       throw error;
     }
+    this.settle(use);
+  }
+
+  private settle(use: PairUse): void {
+    this.current = use;
+    this.session.parts.onQueuePairs(use.senders);
   }
 }
