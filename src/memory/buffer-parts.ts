@@ -2,10 +2,13 @@ import type { DmaRegion } from './dma.js';
 
 /** The unit in which memory may be scattered. */
 const PAGE = 4096;
+/** What the low half of an address can count to. */
+const LOW_HALF = 2 ** 32;
 
 /**
- * Where the parts of a buffer lie that the device does not see at consecutive addresses: the first part begins with the
- * buffer, each further one on a page boundary.
+ * Where the parts of a buffer lie that the device does not see at consecutive addresses, or that has a multiple of 4 GiB
+ * within: the first part begins with the buffer, each further one on a page boundary. So within a part all addresses
+ * have the same high half, and an offset is added to the low one without a carry.
  */
 export interface BufferParts {
   /** Number of parts. */
@@ -23,7 +26,7 @@ export interface BufferParts {
  * @returns undefined if they are in one piece
  */
 export function partsOf(region: DmaRegion, offset: number, length: number): BufferParts | undefined {
-  if (region.isContiguous(offset, length)) return undefined;
+  if (isOnePiece(region, offset, length)) return undefined;
   const starts = partStarts(region, offset, length);
   const addresses = starts.map((start) => region.addressOf(offset + start));
   return {
@@ -40,9 +43,13 @@ function partStarts(region: DmaRegion, offset: number, length: number): number[]
   // A region begins on a page boundary, so the offset tells where the next one is.
   for (let page = PAGE - (offset % PAGE); page < length; page += PAGE) {
     const end = Math.min(page + PAGE, length);
-    if (region.isContiguous(offset + start, end - start)) continue;
+    if (isOnePiece(region, offset + start, end - start)) continue;
     starts.push(page);
     start = page;
   }
   return starts;
+}
+
+function isOnePiece(region: DmaRegion, offset: number, length: number): boolean {
+  return region.isContiguous(offset, length) && region.addressOf(offset).lo + length <= LOW_HALF;
 }

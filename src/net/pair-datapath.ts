@@ -31,6 +31,8 @@ export class PairDatapath {
   private readonly options: PairDatapathOptions;
   private readonly loop: ReceiveLoop;
   private active = false;
+  /** Buffers came back while waiting calls were going on: the receive ring gets those that are left over. */
+  private refillDue = false;
   /** Whether frames may be sent: the device was told of the pair. */
   private used: boolean;
 
@@ -142,7 +144,7 @@ export class PairDatapath {
   /** One turn by hand: hands on up to `max` frames; says how many. */
   poll(max: number): number {
     if (this.options.interrupts) this.pumpSender();
-    else this.sender.pump();
+    else this.pump();
     return this.options.frames.deliverFrom(this.queues.receive, max);
   }
 
@@ -159,10 +161,18 @@ export class PairDatapath {
     const { ring, paused } = this.queues.transmit;
     if (sender.isPumping || paused) return;
     ring.suppressInterrupts();
-    sender.pump();
+    this.pump();
     while (this.needsSent && ring.outstanding > 0 && ring.requestInterrupt(sender.interruptAfter)) {
-      if (sender.pump() === 0) break;
+      if (this.pump() === 0) break;
     }
+  }
+
+  private pump(): number {
+    const reclaimed = this.sender.pump();
+    if (!this.refillDue || this.sender.isPumping) return reclaimed;
+    this.refillDue = false;
+    this.queues.receive.refill();
+    return reclaimed;
   }
 
   /** Whether somebody waits for the device to finish frames. */
@@ -190,6 +200,11 @@ export class PairDatapath {
   private onBuffersAvailable(): void {
     if (!this.active) return;
     const { queues } = this;
+    // As above: those who wait to send are about to go on with what comes back now.
+    if (this.sender.isPumping) {
+      this.refillDue = true;
+      return;
+    }
     if (this.sender.isWaiting) this.onSenderWaits();
     queues.receive.refill();
     if (this.options.interrupts && queues.pool.isWanted) this.pumpSender();

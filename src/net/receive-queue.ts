@@ -33,6 +33,11 @@ export abstract class ReceiveQueue {
   /** Frames that were taken from the ring, but not received by anybody yet: the next ones to be received. */
   private readonly fetched: PacketBuffer[] = [];
   private readonly fetching: PacketBuffer[] = [];
+  /**
+   * Whether buffers are being taken from the ring. It is refilled only afterwards: a device that returns fresh buffers as
+   * fast as they come back, with nothing in them that is a frame, would keep the driver here for ever.
+   */
+  private collecting = false;
   protected readonly pool: PacketPool;
   private readonly poster: ReceivePoster;
 
@@ -52,7 +57,9 @@ export abstract class ReceiveQueue {
   receive(batch: PacketBuffer[], max: number): number {
     if (this.paused) return 0;
     const had = this.fetched.length === 0 ? 0 : this.takeFetched(batch, max);
+    this.collecting = true;
     const count = this.collect(batch, had, max);
+    this.collecting = false;
     this.refill();
     return count;
   }
@@ -75,7 +82,8 @@ export abstract class ReceiveQueue {
 
   /** Posts free buffers to the device until the ring is full or the pool is empty. */
   refill(): void {
-    if (this.ring.freeDescriptors === 0 || this.paused || this.broken !== undefined) return;
+    if (this.ring.freeDescriptors === 0 || this.paused || this.collecting) return;
+    if (this.broken !== undefined) return;
     if (this.post() === 0) return;
     this.ring.publish();
     this.notifier.notifyIfNeeded();

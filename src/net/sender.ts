@@ -62,8 +62,7 @@ export class Sender {
     if (frame instanceof PacketBuffer) this.queue.checkPacket(frame);
     else this.queue.checkFrame(frame);
     if (this.frames.length === 0 && this.trySend(frame)) return this.giveTurn();
-    // With nothing on its way back from the device, waiting might be for ever.
-    if (this.queue.ring.outstanding === 0 && !this.queue.paused) throw poolExhausted(this.pool);
+    if (this.isVain) throw poolExhausted(this.pool);
     const held = frame instanceof PacketBuffer ? frame.retain() : undefined;
     try {
       await this.waitForTurn(frame, signal);
@@ -92,7 +91,7 @@ export class Sender {
     this.isPumping = true;
     try {
       const reclaimed = this.queue.reclaim();
-      while (this.frames.length > 0 && this.settleFirst());
+      while (this.frames.length > 0 && (this.settleFirst() || this.failFirst()));
       if (this.frames.length === 0 && this.queue.ring.outstanding === 0) {
         for (const flush of this.flushes.splice(0)) flush.resolve();
       }
@@ -125,6 +124,18 @@ export class Sender {
   /** Ends the waiting for frames that will never be finished with an error; frames that wait to be sent still do. */
   failFlushes(error: Error): void {
     for (const waiting of this.flushes.splice(0)) waiting.reject(error);
+  }
+
+  /** Whether waiting for a buffer might be for ever: nothing is on its way back from the device. */
+  private get isVain(): boolean {
+    return this.queue.ring.outstanding === 0 && !this.queue.paused && this.queue.broken === undefined;
+  }
+
+  /** Ends the waiting of the first frame where it is in vain; says whether it is, so that the next one may try. */
+  private failFirst(): boolean {
+    if (!this.isVain) return false;
+    this.frames.shift()?.reject(poolExhausted(this.pool));
+    return true;
   }
 
   /** Sends the first waiting frame; says whether that is settled, so that the next one may try. */
@@ -218,7 +229,11 @@ function remove<T>(list: T[], entry: T): void {
   if (at >= 0) list.splice(at, 1);
 }
 
-/** The error for a pool without a free buffer. */
-export function poolExhausted(pool: PacketPool): UsageError {
-  return new UsageError('POOL_EXHAUSTED', `None of the ${pool.size} packet buffers is free`);
+/** The error for a pool without a free buffer, or with too few for a frame that takes several. */
+export function poolExhausted({ size, available }: PacketPool): UsageError {
+  const free =
+    available === 0
+      ? `None of the ${size} packet buffers is free`
+      : `Only ${available} of the ${size} packet buffers are free, too few for the frame`;
+  return new UsageError('POOL_EXHAUSTED', free);
 }

@@ -200,6 +200,44 @@ describe('send()', () => {
     for (const packet of [...held, ...batch]) packet.release();
   });
 
+  it.each([true, false])(
+    'has that claim where the pool is dry and one buffer comes back, with interrupts: %s',
+    async (interrupts) => {
+      const { sim, device } = await start({ queueSize: 4, poolSize: 5, interrupts });
+      sim.holdTransmit(true);
+      await device.send(numberedFrame(1));
+      sim.inject(numberedFrame(2));
+      const batch: PacketBuffer[] = [];
+      expect(device.receive(batch)).toBe(1);
+      const waiting = device.send(numberedFrame(3));
+      sim.holdTransmit(false);
+      await waiting;
+      batch[0].release();
+    },
+  );
+
+  it.each([true, false])(
+    'does not wait for more buffers than can come back, with interrupts: %s',
+    async (interrupts) => {
+      bench = await startBench(
+        { features: ['VIRTIO_F_VERSION_1', 'VIRTIO_F_ACCESS_PLATFORM', 'VIRTIO_NET_F_MRG_RXBUF'] },
+        { queueSize: 8, poolSize: 12, bufferSize: 256, interrupts },
+      );
+      const { sim, device } = bench;
+      sim.holdTransmit(true);
+      await device.send(numberedFrame(1));
+      const outcomes = Promise.allSettled([
+        device.send(numberedFrame(2, 1000)),
+        device.send(numberedFrame(3)),
+      ]);
+      sim.holdTransmit(false);
+      const [large, small] = await outcomes;
+      expect(large).toMatchObject({ reason: withCode('POOL_EXHAUSTED') });
+      expect(String((large as PromiseRejectedResult).reason)).toContain('4 of the 12');
+      expect(small.status).toBe('fulfilled');
+    },
+  );
+
   it('waits many times for one signal without a warning', async () => {
     const it = await start(SMALL);
     const warnings: string[] = [];

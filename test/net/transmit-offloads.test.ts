@@ -4,7 +4,9 @@ import { describe, expect, it } from 'vitest';
 import { CHECKSUM, GSO, requestOffload, type FeatureName, type PacketBuffer } from '../../src/index.js';
 import { chooseFeatures } from '../../src/net/features.js';
 import { featureMask } from '../../src/net/feature-table.js';
+import { OWNER } from '../../src/memory/packet-buffer.js';
 import { hasRightChecksum, pseudoSum, transportFrame, type TransportFrame } from './frames.js';
+import { PlainMemory } from '../support/plain-memory.js';
 import { join, rig, type Rig, type RigOptions } from './offload-rig.js';
 import { numberedFrame, withCode } from './support.js';
 
@@ -295,6 +297,34 @@ describe('a packet over several buffers', () => {
     refuse(it, broken({ length: 1500 }), 'FRAME_TOO_LONG');
     refuse(it, packetOf(it, ...cut(numberedFrame(1, 300), 13)), 'PACKET_CHAIN_INVALID');
     refuse(it, packetOf(it, ...cut(new Uint8Array(13), 5)), 'PACKET_CHAIN_INVALID');
+  });
+});
+
+describe('a buffer that begins below 4 GiB and ends above', () => {
+  it('is sent from where the frame lies in it, and received into as a whole', () => {
+    // The 21st buffer of 9088 bytes lies across.
+    const memory = new PlainMemory(2 ** 32 - 45 * 4096);
+    const it = rig({ memory, frameCapacity: 9018, poolSize: 21, indirectEntries: 2 });
+    const across = it.pool.packets[20];
+    expect([across.addressHi, across.addressLo + across.bytes.length > 2 ** 32]).toEqual([0, true]);
+    const [first, ...others] = Array.from({ length: 5 }, () => it.pool.take());
+    expect(first?.index).toBe(16);
+    expect(others.at(-1)).toBe(across);
+    for (const start of [64, 1024, 5000]) {
+      const packet = across.owner === OWNER.USER ? across : it.pool.take();
+      if (packet !== across) throw new Error('it did not come back');
+      packet.start = start;
+      expect(sendOne(it, packet.setFrame(numberedFrame(start, 1514))).frame).toEqual(
+        numberedFrame(start, 1514),
+      );
+    }
+    expect(it.pool.available).toBe(1);
+    it.fill(join(new Uint8Array(12), numberedFrame(1)));
+    const [held] = it.received();
+    const posted = Array.from({ length: 16 }, () => it.posted());
+    expect(posted.at(-1)?.reduce((sum, length) => sum + length)).toBe(9088 - 64 + 12);
+    expect(posted.at(-1)).toHaveLength(2);
+    held.release();
   });
 });
 

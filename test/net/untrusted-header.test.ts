@@ -9,6 +9,7 @@ import type { ReceiveQueue } from '../../src/net/receive-queue.js';
 import { SplitVirtqueue } from '../../src/virtqueue/split-virtqueue.js';
 import { PlainMemory } from '../support/plain-memory.js';
 import { SplitDevice } from '../virtqueue/split-device.js';
+import { header, join, rig as offloadRig } from './offload-rig.js';
 import { createSimulatedDevice, numberedFrame, overriding } from './support.js';
 
 interface Rig {
@@ -72,4 +73,35 @@ describe('a received frame', () => {
       expect(receiveOne(it)).toEqual(frame);
     }
   });
+});
+
+describe('a device that returns buffers with nothing in them as fast as it gets them', () => {
+  it.each([[[]], [['VIRTIO_NET_F_MRG_RXBUF' as const]], [['VIRTIO_NET_F_GUEST_CSUM' as const]]])(
+    'does not keep the driver for ever, while the pool is dry: %j',
+    (features) => {
+      const it = offloadRig({ features, ringSize: 4, poolSize: 5 });
+      const held: PacketBuffer[] = [];
+      for (let n = 0; n < 2; n += 1) {
+        it.fill(join(header(12), numberedFrame(n)));
+        held.push(...it.received());
+      }
+      expect([held.length, it.pool.isWanted]).toEqual([2, true]);
+      let returned = 0;
+      const giveBack = (): void => {
+        it.fill(new Uint8Array(5));
+        returned += 1;
+      };
+      it.pool.onAvailable = () => {
+        const { outstanding } = it.receive.ring;
+        it.receive.refill();
+        if (it.receive.ring.outstanding > outstanding && returned < 1000) giveBack();
+      };
+      for (let n = 0; n < 3; n += 1) giveBack();
+      expect(it.received()).toEqual([]);
+      expect(returned).toBe(3);
+      expect(it.receive.drops.short).toBe(3);
+      expect(it.receive.ring.outstanding).toBe(3);
+      for (const packet of held) packet.release();
+    },
+  );
 });
