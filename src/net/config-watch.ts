@@ -1,7 +1,8 @@
 import { DeviceError } from '../errors.js';
-import { STATUS, type Transport } from '../transport/transport.js';
+import type { Transport } from '../transport/transport.js';
 import { readNetConfig, type Duplex, type NetConfig } from './config-space.js';
 import type { NegotiatedFeatures } from './features.js';
+import { needsReset } from './initialisation.js';
 
 /** How often a polling program looks at the configuration, in milliseconds: it costs two accesses to the device. */
 const LOOK_EVERY_MS = 100;
@@ -71,7 +72,7 @@ export class ConfigWatch {
    */
   look(): void {
     const { transport } = this;
-    if ((transport.readStatus() & STATUS.DEVICE_NEEDS_RESET) !== 0) {
+    if (needsReset(transport)) {
       throw new DeviceError('DEVICE_NEEDS_RESET', `${transport.name} asks to be reset`);
     }
     // The legacy interface has no generation that would tell.

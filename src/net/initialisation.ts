@@ -51,6 +51,11 @@ export function negotiate(
   return features;
 }
 
+/** Whether the device has failed, and asks to be reset (2.1.2). */
+export function needsReset(transport: Transport): boolean {
+  return (transport.readStatus() & STATUS.DEVICE_NEEDS_RESET) !== 0;
+}
+
 /** Sets a bit of the device status; a driver never clears one but by a reset (2.1.1). */
 export function addStatus(transport: Transport, bit: number): void {
   transport.writeStatus(transport.readStatus() | bit);

@@ -6,7 +6,7 @@ import type { Logger } from '../log.js';
 import type { ConfigWatch } from './config-watch.js';
 import { giveBack, haltAndReset, negotiateAgain, type DeviceParts } from './device-steps.js';
 import type { FrameDispatch } from './frame-dispatch.js';
-import { resetDevice } from './initialisation.js';
+import { needsReset, resetDevice } from './initialisation.js';
 import { framesLost } from './queue-reset.js';
 import { isRemoval, Recovery } from './recovery.js';
 import type { LostFrames, LostSetting, PairQueue, RecoveryReport } from './recovery-report.js';
@@ -234,8 +234,13 @@ export class Lifecycle {
    * program that starts a device must find it as it was set, so that fails then; the next start goes without.
    */
   async bringUp(): Promise<LostSetting[]> {
-    const { config, datapath } = this.parts;
+    const { config, datapath, transport, settings } = this.parts;
     const before = config.current;
+    if (needsReset(transport)) {
+      // It has failed since it was reset: it would take the negotiation, and do nothing.
+      await resetDevice(transport, settings.resetTimeout);
+      this.fresh = false;
+    }
     if (!this.fresh) negotiateAgain(this.parts);
     this.fresh = false;
     datapath.enable();
@@ -323,7 +328,7 @@ export class Lifecycle {
     const { transport, settings, log } = this.parts;
     try {
       await this.stopNow();
-      if (this.fresh) await resetDevice(transport, settings.resetTimeout);
+      if (this.fresh || needsReset(transport)) await resetDevice(transport, settings.resetTimeout);
       return true;
     } catch (error) {
       log.error({ err: error }, 'device could not be stopped before it was closed');
@@ -337,7 +342,7 @@ export class Lifecycle {
     this.hooks.onState(state);
   }
 
-  private isRunning(): boolean {
+  isRunning(): boolean {
     return this.state === 'running';
   }
 

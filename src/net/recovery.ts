@@ -97,20 +97,28 @@ export class Recovery {
 
   private async recoverQueue(queue: PairQueue, occasion: Occasion): Promise<RecoveryReport> {
     const { lifecycle } = this;
-    const { transport, settings, control } = lifecycle.parts;
-    const pair = this.pairOf(queue);
+    const { control } = lifecycle.parts;
     let lost: LostFrames;
     try {
-      lost = await resetQueue(transport, pair, queue.direction, settings.resetTimeout);
-      // A device that failed meanwhile is not given the queue again.
-      if (lifecycle.state !== 'running') throw lifecycle.notRunning();
-      enableQueueAgain(transport, pair, queue.direction);
+      lost = await control.betweenSettings(() => this.resetQueueNow(queue));
     } catch (error) {
       lifecycle.fail(error as Error);
       throw error;
     }
     const lostSettings = await control.restoreQueue(queue);
     return this.tell({ ...occasion, queue, lost: [lost], lostSettings });
+  }
+
+  private async resetQueueNow(queue: PairQueue): Promise<LostFrames> {
+    const { lifecycle } = this;
+    const { transport, settings } = lifecycle.parts;
+    const pair = this.pairOf(queue);
+    if (!lifecycle.isRunning()) throw lifecycle.notRunning();
+    const lost = await resetQueue(transport, pair, queue.direction, settings.resetTimeout);
+    // A device that failed meanwhile is not given the queue again.
+    if (!lifecycle.isRunning()) throw lifecycle.notRunning();
+    enableQueueAgain(transport, pair, queue.direction);
+    return lost;
   }
 
   private tell(report: RecoveryReport): RecoveryReport {

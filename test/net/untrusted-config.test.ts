@@ -83,3 +83,25 @@ it('fails on a device that asks for a reset while the settings are set', async (
   await device.close();
   expectNothingLeft(sim);
 });
+
+it.each([FEATURES, FEATURES & ~featureBits(['VIRTIO_NET_F_CTRL_VQ', 'VIRTIO_NET_F_CTRL_RX'])])(
+  'resets a device anew that has failed while it was stopped, before its start and after: %s',
+  async (features) => {
+    const sim = createSimulatedDevice({ host: null, features });
+    const device = await NetDevice.open(sim.transport);
+    const errors: Error[] = [];
+    device.on('error', (error) => errors.push(error));
+    for (let time = 0; time < 2; time += 1) {
+      sim.needsReset();
+      await device.start();
+      await device.send(new Uint8Array(60));
+      device.poll();
+      await device.flush();
+      await device.stop();
+    }
+    expect(errors).toEqual([]);
+    sim.needsReset();
+    await device.close();
+    expectNothingLeft(sim);
+  },
+);

@@ -151,6 +151,14 @@ export class ControlSession {
     });
   }
 
+  /**
+   * Resets a queue between two settings: no command may tell the device to use queues while one is not enabled
+   * (5.1.6.5.6.1).
+   */
+  betweenSettings<T>(reset: () => Promise<T>): Promise<T> {
+    return this.inTurn(reset);
+  }
+
   /** Sets what a queue forgot when it alone was reset; says what could not be set. */
   restoreQueue({ queuePair, direction }: PairQueue): Promise<LostSetting[]> {
     const key = queueSettingKey(queuePair, direction);
