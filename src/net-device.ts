@@ -373,7 +373,8 @@ export class NetDevice extends EventEmitter<NetDeviceEvents> {
   }
 
   /**
-   * Stops the device and gives everything back: memory, interrupts, the device itself, to the driver that it had.
+   * Stops the device and gives everything back: memory, interrupts, the device itself, to the driver that it had. Where
+   * others of its IOMMU group are open, the last of them to be closed gives it back.
    * Views of packets that the program kept have length 0 from then on. Iterations end.
    *
    * @throws UsageError DEVICE_ALREADY_CLOSED if it was closed before; a call while closing waits for that instead
