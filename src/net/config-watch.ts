@@ -89,7 +89,7 @@ export class ConfigWatch {
 
   /**
    * The device was told that it was announced. It may have asked again since, with an interrupt that came too early to
-   * be of use: looks once more. One that still asks in the same generation has only not taken note.
+   * be of use: looks once more. One that still asks in the same generation has only not taken note; the legacy interface has none.
    *
    * @throws DeviceError DEVICE_CONFIG_UNSTABLE, DEVICE_CONFIG_INVALID
    */
@@ -97,7 +97,7 @@ export class ConfigWatch {
     const before = this.current;
     this.announcing = false;
     this.reread();
-    if (this.current.generation !== this.askedAt) this.tell(before);
+    if (this.transport.legacy || this.current.generation !== this.askedAt) this.tell(before);
   }
 
   /** Begins anew on a device that was reset: what it asked for before does not count. */

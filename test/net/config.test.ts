@@ -189,6 +189,17 @@ describe('a change of the configuration', () => {
     expect(told).toEqual(['announce', { up: false }, { up: true }, 'announce']);
   });
 
+  it.each([
+    [false, ['announce']],
+    [true, ['announce', 'announce']],
+  ])('asks again by another generation, where there are any: legacy %s', (legacy, asked) => {
+    const device = new ConfigDevice({ status: LINK_UP | ANNOUNCE }, { legacy });
+    const { watch: config, told } = watch(device);
+    config.tell(config.current);
+    config.announced();
+    expect(told).toEqual(asked);
+  });
+
   it('is not missed if the device asks again before it is known that it was announced', () => {
     const device = new ConfigDevice({ status: LINK_UP | ANNOUNCE });
     const { watch: config, told } = watch(device);
