@@ -410,8 +410,9 @@ export class NetDevice extends EventEmitter<NetDeviceEvents> {
    * @param batch - packets from `allocate()` or `receive()`
    * @param count - how many of its first entries to send
    * @returns how many were taken: those are the driver's now, the others stay yours
-   * @throws UsageError FRAME_TOO_SHORT, FRAME_TOO_LONG, PACKET_NOT_OWNED if the first packet can not be sent (a later
-   *   one ends the burst before it); DEVICE_NOT_STARTED, DEVICE_CLOSED, OPTION_INVALID; QueueError QUEUE_BROKEN
+   * @throws UsageError FRAME_TOO_SHORT, FRAME_TOO_LONG, PACKET_NOT_OWNED, PACKET_CHAIN_INVALID, OFFLOAD_NOT_NEGOTIATED,
+   *   OFFLOAD_INVALID if the first packet can not be sent (a later one ends the burst before it); QUEUE_PAIR_UNUSED,
+   *   DEVICE_NOT_STARTED, DEVICE_CLOSED, OPTION_INVALID; QueueError QUEUE_BROKEN
    */
   transmit(batch: readonly PacketBuffer[], count: number = batch.length): number {
     return this.all.transmit(batch, count);
@@ -442,8 +443,9 @@ export class NetDevice extends EventEmitter<NetDeviceEvents> {
    *   promise settles. A packet belongs to the driver once the promise is fulfilled, and stays yours if it is rejected;
    *   one that is only lent is kept as long as it has to wait, and goes back to the pool if it is rejected.
    * @returns a promise that is fulfilled when the device has been given the frame
-   * @throws UsageError FRAME_TOO_SHORT, FRAME_TOO_LONG, PACKET_NOT_OWNED, POOL_EXHAUSTED, DEVICE_NOT_STARTED,
-   *   DEVICE_CLOSED; QueueError QUEUE_BROKEN; the signal's reason
+   * @throws UsageError FRAME_TOO_SHORT, FRAME_TOO_LONG, PACKET_NOT_OWNED, PACKET_CHAIN_INVALID, OFFLOAD_NOT_NEGOTIATED,
+   *   OFFLOAD_INVALID, POOL_EXHAUSTED if no buffer is free and none is on its way back from the device, or too few for
+   *   the frame, QUEUE_PAIR_UNUSED, DEVICE_NOT_STARTED, DEVICE_CLOSED; QueueError QUEUE_BROKEN; the signal's reason
    */
   async send(frame: Uint8Array | PacketBuffer, options: { signal?: AbortSignal } = {}): Promise<void> {
     this.lifecycle.checkSendable();

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { beforeAll, describe, expect, it, vi } from 'vitest';
-import { HEADROOM, type PacketBuffer } from '../../src/memory/packet-buffer.js';
+import { CHECKSUM, GSO, HEADROOM, type PacketBuffer } from '../../src/memory/packet-buffer.js';
 import { PacketPool } from '../../src/memory/packet-pool.js';
 import { PlainMemory } from '../support/plain-memory.js';
 import { withCode } from '../net/support.js';
@@ -29,6 +29,16 @@ describe('a packet pool', () => {
     const allocate = vi.spyOn(memory, 'allocate');
     new PacketPool(memory, 4, 1514).free();
     expect(allocate.mock.calls).toEqual([[4 * 2048, { buffers: true }]]);
+  });
+
+  it('gives a buffer out anew with nothing of the packet that was in it', () => {
+    const pool = new PacketPool(new PlainMemory(), 1, 1514);
+    const used = pool.take()?.setFrame(new Uint8Array(60));
+    Object.assign(used ?? {}, { start: 100, checksum: CHECKSUM.NEEDED, gso: GSO.TCP_V4 });
+    used?.release();
+    const anew = pool.take();
+    expect(anew).toBe(used);
+    expect(anew).toMatchObject({ start: HEADROOM, length: 0, checksum: CHECKSUM.NONE, gso: GSO.NONE });
   });
 
   it('makes jumbo buffers of whole cache lines', () => {

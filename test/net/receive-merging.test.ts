@@ -75,6 +75,21 @@ describe('a receive queue with mergeable buffers', () => {
     expect(it.pool.available).toBe(available);
   });
 
+  it('takes a frame that needs all buffers of the ring, the last of which may be cut off by the program', () => {
+    const it = rig({ features: MERGING, frameCapacity: 192, ringSize: 4, poolSize: 8 });
+    const frame = numberedFrame(1, 3 * roomOf(it) + 20);
+    expect(spread(it, frame, roomOf(it))).toBe(4);
+    const [packet] = it.received();
+    expect(it.receive.broken).toBeUndefined();
+    expect(packet.copy()).toEqual(frame);
+    const rest = packet.next;
+    packet.next = undefined;
+    packet.release();
+    expect(rest?.totalLength).toBe(frame.length - (roomOf(it) - it.headerSize));
+    rest?.release();
+    expect(it.pool.available).toBe(4);
+  });
+
   it('keeps a frame that is not complete over several calls, and gives its buffers back after a reset', () => {
     const it = rig({ features: MERGING, frameCapacity: 192 });
     it.fill(join(header(12, { buffers: 4 }), numberedFrame(1, 100)));

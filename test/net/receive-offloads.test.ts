@@ -132,7 +132,8 @@ describe.each([
   });
 
   it('says how many segments were put together, and still where its checksum goes', () => {
-    const it = start([...TSO, 'VIRTIO_NET_F_RSC_EXT']);
+    // So few buffers that each is used again.
+    const it = start([...TSO, 'VIRTIO_NET_F_RSC_EXT'], { ringSize: 1, poolSize: 2 });
     for (const { bytes, transport, checksum } of [
       TCP,
       transportFrame({ version: 6, vlan: true, options: 12 }),
@@ -233,6 +234,18 @@ describe('receive buffers', () => {
     expect(capacity([], 1500, 4096)).toBe(4032);
     expect(() => capacity([], 9000, 4096)).toThrow(withCode('OPTION_INVALID'));
     expect(() => capacity([...TSO], 1500, 65535)).toThrow(withCode('OPTION_INVALID'));
+  });
+
+  it('all come back from a reset, those too whose frames were fetched and not received', () => {
+    const it = rig({ ringSize: 4 });
+    for (let n = 0; n < 4; n += 1) it.fill(join(header(12), numberedFrame(n)));
+    it.receive.fetch(3);
+    const first = it.receive.next();
+    expect(first?.frame).toEqual(numberedFrame(0));
+    it.receive.paused = true;
+    expect(it.receive.reset()).toBe(3);
+    first?.release();
+    expect(it.pool.available).toBe(it.pool.size);
   });
 
   it('bring a frame of 64 KiB, in one buffer or in many', () => {

@@ -213,6 +213,10 @@ describe('a packet that the device cuts into several', () => {
     const packet = packetOf(it, ...cut(bytes, 55));
     const fields = { checksum: CHECKSUM.NEEDED, checksumStart: 34, checksumOffset: 16 };
     refuse(it, Object.assign(packet, { ...fields, gso: GSO.TCP_V4, gsoSize: 1400 }), 'OFFLOAD_INVALID');
+    // Nor is the length of the TCP header taken from what happens to lie behind the first segment.
+    const short = packetOf(it, ...cut(bytes, 46));
+    short.bytes[short.start + 46] = 0;
+    refuse(it, Object.assign(short, { ...fields, gso: GSO.TCP_V4, gsoSize: 1400 }), 'OFFLOAD_INVALID');
   });
 });
 

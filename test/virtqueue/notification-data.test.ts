@@ -57,6 +57,15 @@ describe.each([{ Ring: PackedVirtqueue }, { Ring: InOrderPackedVirtqueue }])('th
     expect(ring.notificationData).toBe(0);
     ring.publish();
     expect(ring.notificationData).toBe(2);
+    for (let n = 0; n < 2; n += 1) {
+      device.return(device.take()?.id ?? -1, 0);
+      ring.take();
+    }
+    // Nor is the lap counted that it goes into.
+    for (const token of [3, 4, 5]) ring.addReadable(token, 0, 0, 60);
+    expect(ring.notificationData).toBe(2);
+    ring.publish();
+    expect(ring.notificationData).toBe(1 | (1 << 15));
     ring.reset(() => undefined);
     expect(ring.notificationData).toBe(1 << 15);
   });
