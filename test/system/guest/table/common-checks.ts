@@ -50,7 +50,7 @@ export function checkFeatures(
 
 /** A reply to each of many, some under way at any time. */
 export async function checkPing(station: Station): Promise<Figures> {
-  const count = 500;
+  const count = 250;
   const before = station.device.statistics();
   const milliseconds = await station.echo({ lengths: lengthsOf(count), window: WINDOW });
   const { interrupts, transmit } = station.device.statistics();
