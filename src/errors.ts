@@ -249,6 +249,15 @@ const USAGE_ERRORS = {
     meaning: 'The queue pair is open, but the device was told to use fewer pairs.',
     remedy: 'Use more with setQueuePairs(), or copy the frame into a packet of a pair that is in use.',
   },
+  QUEUE_PAIR_SHARED: {
+    meaning: 'The queue pair is lent to a worker thread, or the handle was attached already.',
+    remedy:
+      'Use it in that thread; it comes back when its worker closes it or ends, and the device is stopped.',
+  },
+  SHARING_UNSUPPORTED: {
+    meaning: 'The transport of the device can not be used from other threads.',
+    remedy: 'Use the modern PCI interface ({ pciInterface: "modern" }), or the software device.',
+  },
   FRAME_TOO_SHORT: {
     meaning: 'The frame is shorter than an Ethernet header.',
     remedy: 'Send at least 14 bytes: destination, source and type.',

@@ -3,7 +3,15 @@
  *
  * @packageDocumentation
  */
-export { NetDevice, type FramesOptions, type NetDeviceEvents } from './net-device.js';
+export { NetDevice, type NetDeviceEvents } from './net-device.js';
+export type { FramesOptions } from './net/frame-dispatch.js';
+export { attachQueuePair } from './net/sharing/attach.js';
+export type {
+  AttachedQueuePair,
+  AttachedQueuePairEvents,
+  AttachedState,
+} from './net/sharing/attached-queue-pair.js';
+export type { SharedQueuePair } from './net/sharing/shared-queue-pair.js';
 export type { NetDeviceState } from './net/lifecycle.js';
 export type { NetQueuePair } from './net/net-queue-pair.js';
 export type { Direction, LostFrames, LostSetting, PairQueue, RecoveryReport } from './net/recovery-report.js';

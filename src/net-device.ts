@@ -17,7 +17,7 @@ import { NetControl } from './net/control/net-control.js';
 import { requireDirection } from './net/control/requirements.js';
 import { Datapath } from './net/datapath.js';
 import { chooseFeatures, type NegotiatedFeatures } from './net/features.js';
-import { FrameDispatch } from './net/frame-dispatch.js';
+import { FrameDispatch, type FramesOptions } from './net/frame-dispatch.js';
 import type { FrameStream } from './net/frame-stream.js';
 import { freeAll } from './net/free-all.js';
 import { guard } from './net/guard.js';
@@ -29,6 +29,9 @@ import { checkOptions, type NetDeviceOptions, type Settings } from './net/option
 import type { QueuePair } from './net/queue-pair.js';
 import { createQueuePairs } from './net/queue-pairs.js';
 import { snapshot } from './net/snapshot.js';
+import { Lease, LentGate, lentAway } from './net/sharing/lease.js';
+import { Leases } from './net/sharing/leases.js';
+import type { SharedQueuePair } from './net/sharing/shared-queue-pair.js';
 import type { Direction, RecoveryReport } from './net/recovery-report.js';
 import type { NetStatistics } from './net/statistics.js';
 import type { Transport } from './transport/transport.js';
@@ -62,16 +65,6 @@ export interface NetDeviceEvents {
   close: [];
 }
 
-/** How to iterate over received frames. */
-export interface FramesOptions {
-  /** Frames that wait for the iteration at most, 256 by default; what comes beyond is dropped and counted. */
-  readonly limit?: number;
-  /** Ends the iteration with the signal's reason. */
-  readonly signal?: AbortSignal;
-}
-
-const DEFAULT_STREAM_LIMIT = 256;
-
 /**
  * A virtio network card.
  *
@@ -103,12 +96,17 @@ export class NetDevice extends EventEmitter<NetDeviceEvents> {
   private readonly all: AllPairs;
   private readonly streams: FrameDispatch;
   private readonly datapath: Datapath;
+  private readonly leases = new Leases();
+  private readonly settings: Settings;
+  private readonly log: Logger;
   private readonly config: ConfigWatch;
   private readonly lifecycle: Lifecycle;
 
   private constructor(transport: Transport, settings: Settings, log: Logger, features: NegotiatedFeatures) {
     super();
     this.transport = transport;
+    this.settings = settings;
+    this.log = log;
     this.features = features;
     const onLink = (up: boolean): void => {
       log.info({ link: up }, 'link changed');
@@ -161,6 +159,7 @@ export class NetDevice extends EventEmitter<NetDeviceEvents> {
       queuePairs: this.pairs,
       control: this.session,
       frames: this.streams,
+      leases: this.leases,
       interrupts: settings.interrupts,
       budget: settings.budget,
       lookAtConfig: () => this.config.look(),
@@ -178,6 +177,7 @@ export class NetDevice extends EventEmitter<NetDeviceEvents> {
         control: this.session,
         streams: this.streams,
         datapath: this.datapath,
+        leases: this.leases,
       },
       {
         onState: (state) => guard(() => this.emit('state', state)),
@@ -185,6 +185,7 @@ export class NetDevice extends EventEmitter<NetDeviceEvents> {
         onRecovered: (report) => guard(() => this.emit('recovered', report)),
         onRemoved: () => guard(() => this.emit('removed')),
         onClose: () => guard(() => this.emit('close')),
+        onPairsChanged: () => this.servePairs(),
       },
     );
     this.handles = this.datapath.pairs.map((pair) => new NetQueuePair(pair, this.lifecycle));
@@ -287,6 +288,49 @@ export class NetDevice extends EventEmitter<NetDeviceEvents> {
     });
   }
 
+  /**
+   * Lends a queue pair to a worker thread, which uses it with `attachQueuePair()`: with packet buffers of its own, and no
+   * lock or message on the way of a packet. This thread stays in charge of the device; it no longer sends or receives
+   * over the pair. The pair comes back when the device is next started or closed after the worker has closed the pair or
+   * has ended. A worker that does not come to rest within `drainTimeout` when the device does has lost it.
+   *
+   * @param number - of the pair, from 0 on
+   * @returns what to hand to the worker, with its `transferList`
+   * @throws UsageError DEVICE_CLOSED, DEVICE_ALREADY_STARTED unless the device is stopped, OPTION_INVALID,
+   *   QUEUE_PAIR_SHARED, SHARING_UNSUPPORTED; MemoryError, VfioError, NativeError
+   */
+  shareQueuePair(number: number): SharedQueuePair {
+    const { transport, lifecycle, datapath, leases, settings, log, features, mtu } = this;
+    lifecycle.checkOpen();
+    this.queuePair(number);
+    if (this.state !== 'stopped')
+      throw new UsageError('DEVICE_ALREADY_STARTED', `${this.address} is ${this.state}`, {
+        remedy: 'Share queue pairs before start(), or after stop().',
+      });
+    if (datapath.takeBack()) this.servePairs();
+    if (leases.get(number) !== undefined) throw lentAway(number, this.address);
+    const { sharing } = transport;
+    if (sharing === undefined) {
+      throw new UsageError('SHARING_UNSUPPORTED', `${this.address} can not be used from other threads`);
+    }
+    const { queueSize, poolSize, bufferSize, interrupts, budget, drainTimeout } = settings;
+    const lease = new Lease({
+      transport,
+      sharing,
+      log,
+      number,
+      options: { features, mtu, queueSize, poolSize, bufferSize },
+      interrupts,
+      budget,
+      drainTimeout,
+      used: number < this.queuePairs,
+      onFailure: (error) => lifecycle.fail(error),
+    });
+    datapath.lend(lease);
+    this.servePairs();
+    return lease.handle;
+  }
+
   /** Where the device is: its PCI address, or the name of its transport. */
   get address(): string {
     return this.transport.name;
@@ -362,6 +406,7 @@ export class NetDevice extends EventEmitter<NetDeviceEvents> {
     const { number } = this.queuePair(queuePair);
     requireDirection(direction);
     this.lifecycle.checkOpen();
+    if (this.leases.get(number) !== undefined) throw lentAway(number, this.address);
     if (!this.features.has('VIRTIO_F_RING_RESET')) {
       throw new UsageError(
         'FEATURE_NOT_NEGOTIATED',
@@ -473,14 +518,7 @@ export class NetDevice extends EventEmitter<NetDeviceEvents> {
   frames(options: FramesOptions = {}): FrameStream {
     this.lifecycle.checkOpen();
     this.lifecycle.throwIfFailed();
-    const { limit = DEFAULT_STREAM_LIMIT, signal } = options;
-    if (!Number.isInteger(limit) || limit < 1) {
-      throw new UsageError('OPTION_INVALID', `limit is ${String(limit)}`, {
-        remedy: 'Give a whole number above 0.',
-      });
-    }
-    signal?.throwIfAborted();
-    return this.streams.open(limit, signal);
+    return this.streams.openChecked(options);
   }
 
   [Symbol.asyncIterator](): FrameStream {
@@ -510,7 +548,7 @@ export class NetDevice extends EventEmitter<NetDeviceEvents> {
 
   /** The counters, since `open()`. */
   statistics(): NetStatistics {
-    return snapshot(this.datapath);
+    return snapshot(this.datapath, this.leases);
   }
 
   /** Lets the program end while it waits for interrupts of this device. */
@@ -531,6 +569,16 @@ export class NetDevice extends EventEmitter<NetDeviceEvents> {
     super.removeAllListeners();
     this.watchListeners();
     return this;
+  }
+
+  /** Pairs may have been lent, or have come back: serves those that this thread has. */
+  private servePairs(): void {
+    const { handles, leases, lifecycle } = this;
+    const own = handles.filter(({ number }) => leases.get(number) === undefined);
+    for (const handle of handles) {
+      handle.guardBy(own.includes(handle) ? lifecycle : new LentGate(handle.number, this.address));
+    }
+    this.all.serve(own, handles[0]);
   }
 
   /** Has the loop look for frames when somebody begins to listen. */

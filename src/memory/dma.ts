@@ -15,9 +15,14 @@ export interface DeviceAddress {
 /** A stretch of memory that both the driver and the device can reach. */
 export interface DmaRegion {
   /** The bytes, zeroed when allocated. Length 0 after `free()`. */
-  readonly buffer: ArrayBuffer;
+  readonly buffer: ArrayBufferLike;
   /** Length in bytes: what was asked for, rounded up to whole pages. */
   readonly size: number;
+  /**
+   * Whether another thread allocated it, and clears it each time that the device is reset: a ring in it is in its
+   * initial state then, and must not be cleared while the device uses it already.
+   */
+  readonly adopted?: boolean;
   /** The address under which the device finds the byte at `offset`. */
   addressOf(offset: number): DeviceAddress;
   /** Whether the device sees the `length` bytes from `offset` on at consecutive addresses. */

@@ -36,6 +36,7 @@ export class MappedMemory {
   /** The bytes; length 0 after `close()`. */
   readonly buffer: ArrayBuffer;
   #open = true;
+  #shared = false;
 
   private constructor(address: number, size: number, buffer: ArrayBuffer) {
     this.address = address;
@@ -116,17 +117,22 @@ export class MappedMemory {
     }
   }
 
+  /** Says that other threads may have views of the memory: these have to stay valid when it is given back. */
+  share(): void {
+    this.#shared = true;
+  }
+
   /**
    * Gives the memory back. Every view that was made of `buffer` has length 0 afterwards; where a program has
-   * transferred `buffer` away, as a byte stream does with what it is given, the views of its new owner read
-   * zeros. Calling it again does nothing.
+   * transferred `buffer` away, as a byte stream does with what it is given, or has shared the memory with another
+   * thread, the views that are out of reach read zeros. Calling it again does nothing.
    */
   close(): void {
     if (!this.#open) return;
     this.#open = false;
     // Detached already means that another ArrayBuffer lies over the memory, which nobody here can reach.
     const ours = this.buffer.byteLength === this.size;
-    if (ours && detachArrayBuffer(this.buffer)) {
+    if (ours && detachArrayBuffer(this.buffer) && !this.#shared) {
       checked('munmap', shim().memory_unmap(this.address, this.size));
     } else {
       // The views live on, so their addresses must stay valid: the pages go, zeros take their place.

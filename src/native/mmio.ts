@@ -9,6 +9,7 @@ export class MmioMapping {
   readonly #address: number;
   readonly #shim: Shim;
   #open = true;
+  #shared = false;
 
   private constructor(address: number, size: number) {
     this.#address = address;
@@ -41,10 +42,21 @@ export class MmioMapping {
     else this.#shim.mmio_write8(address, value);
   }
 
+  /** The virtual address of a register, for another thread: it stays valid, and leads nowhere after `close()`. */
+  share(offset: number, width: 1 | 2 | 4): number {
+    const address = this.#addressOf(offset, width);
+    this.#shared = true;
+    return address;
+  }
+
   /** Calling it again does nothing. */
   close(): void {
     if (!this.#open) return;
     this.#open = false;
+    if (this.#shared) {
+      checked('mmap over a device region', this.#shim.memory_retire(this.#address, this.size));
+      return;
+    }
     checked('munmap of a device region', this.#shim.memory_unmap(this.#address, this.size));
   }
 

@@ -3,8 +3,8 @@ import { checkBurst, type NetQueuePair } from './net-queue-pair.js';
 
 /** The burst calls of a device, over all of its queue pairs. Where there is one, they are those of that pair. */
 export class AllPairs {
-  private readonly pairs: readonly NetQueuePair[];
-  private readonly first: NetQueuePair;
+  private pairs: readonly NetQueuePair[];
+  private first: NetQueuePair;
   /** Packets of a burst that go out by the same pair. */
   private readonly run: PacketBuffer[] = [];
   /** The pair to look at first next time, so that a busy one keeps no other from being served. */
@@ -13,6 +13,13 @@ export class AllPairs {
   constructor(pairs: readonly NetQueuePair[]) {
     this.pairs = pairs;
     this.first = pairs[0];
+  }
+
+  /** Serves these pairs only from now on; where there are none, all calls fail as those of `first` do. */
+  serve(pairs: readonly NetQueuePair[], first: NetQueuePair): void {
+    this.pairs = pairs.length === 0 ? [first] : pairs;
+    [this.first] = this.pairs;
+    this.next = 0;
   }
 
   /** Takes frames of the first pair that has any, beginning behind the one that had some last time. */

@@ -9,6 +9,8 @@ import { addStatus } from './initialisation.js';
 import { PairDatapath } from './pair-datapath.js';
 import { QUEUES_PER_PAIR, type QueuePair } from './queue-pair.js';
 import type { PairQueue } from './recovery-report.js';
+import type { Lease } from './sharing/lease.js';
+import type { Leases } from './sharing/leases.js';
 
 /** Frames that one `poll()` takes from each pair at most. */
 const POLL_BURST = 32;
@@ -18,6 +20,7 @@ export interface DatapathOptions {
   readonly queuePairs: readonly QueuePair[];
   readonly control: ControlSession;
   readonly frames: FrameDispatch;
+  readonly leases: Leases;
   /** Whether to wait for interrupts. */
   readonly interrupts: boolean;
   /** Frames that are handed on before the event loop gets a turn. */
@@ -31,6 +34,8 @@ export interface DatapathOptions {
 
 export class Datapath {
   readonly pairs: readonly PairDatapath[];
+  /** The pairs that this thread works at: those that are not lent to others. */
+  own: readonly PairDatapath[];
   configInterrupts = 0;
   foreignInterrupts = 0;
   private readonly options: DatapathOptions;
@@ -51,11 +56,25 @@ export class Datapath {
           onBroken: (error) => options.onFailure(error),
         }),
     );
+    this.own = this.pairs;
+  }
+
+  /** Lends a pair to another thread. The device must be at rest. */
+  lend(lease: Lease): void {
+    this.options.leases.add(lease);
+    this.chooseOwn();
+  }
+
+  /** Takes pairs back whose lease is over; says whether there were any. The device must be at rest. */
+  takeBack(): boolean {
+    const any = this.options.leases.takeBack();
+    if (any) this.chooseOwn();
+    return any;
   }
 
   /** Why one of the queues is out of use, if one is. */
   get broken(): Error | undefined {
-    for (const pair of this.pairs) {
+    for (const pair of this.own) {
       const { broken } = pair;
       if (broken !== undefined) return broken;
     }
@@ -67,25 +86,31 @@ export class Datapath {
    * What it interrupts for stays undone until {@link start}.
    */
   enable(): void {
-    const { transport, control, interrupts } = this.options;
+    const { transport, control, interrupts, leases } = this.options;
     if (interrupts) {
       transport.enableInterrupts(this.pairs.length * QUEUES_PER_PAIR, {
         queue: (queue) => this.protect(() => this.onQueueInterrupt(queue)),
         config: () => this.protect(() => this.onConfigInterrupt()),
+        eventFd: (queue) => leases.get(Math.floor(queue / QUEUES_PER_PAIR))?.eventFd(queue),
         spurious: () => void (this.foreignInterrupts += 1),
       });
     }
-    for (const { queues } of this.pairs) queues.enable(transport);
+    for (const { queues } of this.pairs) {
+      const lease = leases.get(queues.number);
+      if (lease === undefined) queues.enable(transport);
+      else lease.enable(transport);
+    }
     control.enable();
     addStatus(transport, STATUS.DRIVER_OK);
-    for (const { queues } of this.pairs) queues.receive.notifier.notifyIfNeeded();
+    for (const { queues } of this.own) queues.receive.notifier.notifyIfNeeded();
     if (this.broken !== undefined) throw this.broken;
   }
 
   /** Begins to work, on a device that {@link enable} told to go. */
   start(): void {
     this.active = true;
-    for (const pair of this.pairs) pair.start();
+    for (const pair of this.own) pair.start();
+    this.options.leases.run();
     if (!this.options.interrupts && this.isWaitedFor) this.pollSoon();
   }
 
@@ -97,7 +122,8 @@ export class Datapath {
   /** Ends all activity of the driver. The device may still use its buffers. Calling it again does nothing. */
   halt(): void {
     this.active = false;
-    for (const pair of this.pairs) pair.halt();
+    for (const pair of this.own) pair.halt();
+    this.options.leases.halt();
     clearImmediate(this.pollTurn);
     this.pollTurn = undefined;
     this.options.transport.disableInterrupts();
@@ -111,19 +137,23 @@ export class Datapath {
    */
   async drain(timeout: number): Promise<number> {
     const deadline = performance.now() + timeout;
-    const left = await Promise.all(this.pairs.map((pair) => pair.drain(deadline)));
+    const [left] = await Promise.all([
+      Promise.all(this.own.map((pair) => pair.drain(deadline))),
+      this.options.leases.settle(timeout),
+    ]);
     return left.reduce((sum, frames) => sum + frames, 0);
   }
 
   /** Uses the first `count` pairs to send, and no other. */
   use(count: number): void {
     for (const pair of this.pairs) pair.use(pair.queues.number < count);
+    this.options.leases.use(count);
   }
 
   /** The queue in which the device broke the protocol, if the error is about that. */
   queueBrokenBy(error: Error): PairQueue | undefined {
     if (!(error instanceof QueueError)) return undefined;
-    for (const { queues } of this.pairs) {
+    for (const { queues } of this.own) {
       const { number: queuePair, receive, transmit } = queues;
       if (receive.broken === error) return { queuePair, direction: 'receive' };
       if (transmit.broken === error) return { queuePair, direction: 'transmit' };
@@ -133,20 +163,22 @@ export class Datapath {
 
   /** Leaves all queues alone until {@link start}, as long as the device is reset. What is sent meanwhile waits. */
   pause(): void {
-    for (const pair of this.pairs) {
+    for (const pair of this.own) {
       pair.pause('receive');
       pair.pause('transmit');
     }
+    this.options.leases.pause();
   }
 
   /** Rejects all calls that wait to send. */
   failSenders(error: Error): void {
-    for (const { sender } of this.pairs) sender.fail(error);
+    for (const { sender } of this.own) sender.fail(error);
+    this.options.leases.stop();
   }
 
   /** Somebody wants frames now. */
   onFramesWanted(): void {
-    for (const pair of this.pairs) pair.lookSoon();
+    for (const pair of this.own) pair.lookSoon();
     if (!this.options.interrupts && this.options.frames.isWaiting) this.pollSoon();
   }
 
@@ -156,7 +188,7 @@ export class Datapath {
     this.polling = true;
     try {
       let count = 0;
-      for (const pair of this.pairs) count += pair.poll(POLL_BURST);
+      for (const pair of this.own) count += pair.poll(POLL_BURST);
       this.options.lookAtConfigNowAndThen();
       return count;
     } finally {
@@ -166,7 +198,13 @@ export class Datapath {
 
   private onQueueInterrupt(queue: number): void {
     if (!this.active) return;
-    const pair = this.pairs[Math.floor(queue / QUEUES_PER_PAIR)];
+    const number = Math.floor(queue / QUEUES_PER_PAIR);
+    const lease = this.options.leases.get(number);
+    if (lease !== undefined) {
+      lease.interrupt(queue);
+      return;
+    }
+    const pair = this.pairs[number];
     if (queue === pair.queues.receive.ring.index) pair.onReceiveInterrupt();
     else pair.onTransmitInterrupt();
   }
@@ -177,8 +215,12 @@ export class Datapath {
     this.options.lookAtConfig();
   }
 
+  private chooseOwn(): void {
+    this.own = this.pairs.filter(({ queues }) => this.options.leases.get(queues.number) === undefined);
+  }
+
   private get isWaitedFor(): boolean {
-    return this.options.frames.isWaiting || this.pairs.some(({ sender }) => sender.isWaiting);
+    return this.options.frames.isWaiting || this.own.some(({ sender }) => sender.isWaiting);
   }
 
   /** Without interrupts nobody wakes those who wait: poll once per turn of the event loop while there are any. */
@@ -187,7 +229,7 @@ export class Datapath {
     this.pollTurn = setImmediate(() => {
       this.pollTurn = undefined;
       this.protect(() => this.poll());
-      for (const pair of this.pairs) pair.checkQueues();
+      for (const pair of this.own) pair.checkQueues();
       if (this.isWaitedFor) this.pollSoon();
     });
   }

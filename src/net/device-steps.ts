@@ -10,6 +10,7 @@ import { freeAll } from './free-all.js';
 import { negotiate, resetDevice } from './initialisation.js';
 import type { Settings } from './options.js';
 import type { QueuePair } from './queue-pair.js';
+import type { Leases } from './sharing/leases.js';
 
 export interface DeviceParts {
   readonly transport: Transport;
@@ -18,6 +19,7 @@ export interface DeviceParts {
   readonly queuePairs: readonly QueuePair[];
   readonly control: ControlSession;
   readonly datapath: Datapath;
+  readonly leases: Leases;
 }
 
 /** Takes a device that was reset through the negotiation again: with the very same features. */
@@ -45,10 +47,10 @@ export async function haltAndReset({ datapath, control, transport, settings }: D
  * transport has cut it off.
  */
 export async function giveBack(
-  { queuePairs, control, transport }: DeviceParts,
+  { queuePairs, control, transport, leases }: DeviceParts,
   atRest: boolean,
 ): Promise<void> {
-  const memory = [...queuePairs, control];
+  const memory = [...queuePairs, leases, control];
   try {
     if (atRest) freeAll(memory);
   } finally {

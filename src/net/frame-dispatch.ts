@@ -1,8 +1,19 @@
+import { UsageError } from '../errors.js';
 import type { PacketBuffer } from '../memory/packet-buffer.js';
 import { FrameStream } from './frame-stream.js';
 import { guard } from './guard.js';
 import type { ReceiveQueue } from './receive-queue.js';
 import type { ReceiveDrops } from './statistics.js';
+
+/** How to iterate over received frames. */
+export interface FramesOptions {
+  /** Frames that wait for the iteration at most, 256 by default; what comes beyond is dropped and counted. */
+  readonly limit?: number;
+  /** Ends the iteration with the signal's reason. */
+  readonly signal?: AbortSignal;
+}
+
+const DEFAULT_STREAM_LIMIT = 256;
 
 export interface FrameDispatchHooks {
   /** Emits a frame to listeners. */
@@ -32,6 +43,21 @@ export class FrameDispatch {
   get isWaiting(): boolean {
     for (const stream of this.streams) if (stream.isWaiting) return true;
     return false;
+  }
+
+  /**
+   * Begins an iteration as a program asks for it.
+   *
+   * @throws UsageError OPTION_INVALID; the signal's reason
+   */
+  openChecked({ limit = DEFAULT_STREAM_LIMIT, signal }: FramesOptions): FrameStream {
+    if (!Number.isInteger(limit) || limit < 1) {
+      throw new UsageError('OPTION_INVALID', `limit is ${String(limit)}`, {
+        remedy: 'Give a whole number above 0.',
+      });
+    }
+    signal?.throwIfAborted();
+    return this.open(limit, signal);
   }
 
   /** Begins an iteration with a queue of `limit` frames. */

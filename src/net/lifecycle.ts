@@ -36,6 +36,8 @@ export interface LifecycleHooks {
   onRecovered(report: RecoveryReport): void;
   onRemoved(): void;
   onClose(): void;
+  /** Queue pairs came back from other threads. */
+  onPairsChanged(): void;
 }
 
 export class Lifecycle {
@@ -241,6 +243,7 @@ export class Lifecycle {
       await resetDevice(transport, settings.resetTimeout);
       this.fresh = false;
     }
+    if (datapath.takeBack()) this.hooks.onPairsChanged();
     if (!this.fresh) negotiateAgain(this.parts);
     this.fresh = false;
     datapath.enable();
@@ -298,14 +301,20 @@ export class Lifecycle {
    * @returns what was lost with the buffers
    */
   async resetNow(reason: Error | undefined): Promise<LostFrames[]> {
-    const { datapath, queuePairs, control, config, transport } = this.parts;
+    const { datapath, queuePairs, control, config, transport, leases, settings } = this.parts;
     this.fresh = false;
     await haltAndReset(this.parts);
     control.reset();
     config.reset();
-    const lost = queuePairs.map((pair) => pair.reset());
+    await leases.settle(settings.drainTimeout);
+    const lost = queuePairs.map((pair) => {
+      const ours = pair.reset();
+      return leases.get(pair.number)?.takeLost() ?? ours;
+    });
     for (const { queuePair, transmit } of lost) {
-      if (transmit > 0) datapath.pairs[queuePair].sender.failFlushes(framesLost(transport, reason));
+      // Those that a worker waits for it knows of itself.
+      if (transmit > 0 && leases.get(queuePair) === undefined)
+        datapath.pairs[queuePair].sender.failFlushes(framesLost(transport, reason));
     }
     return lost;
   }
@@ -314,6 +323,7 @@ export class Lifecycle {
     const { parts } = this;
     parts.streams.end();
     const atRest = await this.bringToRest();
+    await parts.leases.end(parts.settings.drainTimeout);
     try {
       await giveBack(parts, atRest);
     } finally {

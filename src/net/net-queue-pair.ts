@@ -1,6 +1,5 @@
 import { UsageError } from '../errors.js';
 import type { PacketBuffer } from '../memory/packet-buffer.js';
-import type { Lifecycle } from './lifecycle.js';
 import type { PairDatapath } from './pair-datapath.js';
 import { poolExhausted } from './sender.js';
 import { pairSnapshot } from './snapshot.js';
@@ -8,6 +7,22 @@ import type { QueuePairStatistics } from './statistics.js';
 
 /** Frames that `receive()` takes if not told otherwise. */
 const BURST = 32;
+
+/** Says whether a pair may be used now. */
+export interface PairGate {
+  /** The pair can be used if it is `running`. */
+  readonly state: string;
+  /**
+   * What a burst does on a pair that is not running.
+   *
+   * @throws why, if that is not only for a moment
+   */
+  idle(): 0;
+  /** @throws UsageError DEVICE_CLOSED, and others */
+  checkOpen(): void;
+  /** @throws what the device failed of, if a queue is broken */
+  throwIfBroken(): void;
+}
 
 /**
  * A receive queue, a transmit queue and the packet buffers of both: the burst calls of a device, for one of its queue
@@ -17,37 +32,37 @@ export class NetQueuePair {
   /** Number of the pair, from 0 on; its queues at the device are twice that, and the one behind it. */
   readonly number: number;
   private readonly datapath: PairDatapath;
-  private readonly lifecycle: Lifecycle;
+  private gate: PairGate;
 
   /** @internal */
-  constructor(datapath: PairDatapath, lifecycle: Lifecycle) {
+  constructor(datapath: PairDatapath, gate: PairGate) {
     this.number = datapath.queues.number;
     this.datapath = datapath;
-    this.lifecycle = lifecycle;
+    this.gate = gate;
   }
 
   /** As `receive()` of the device, for this pair alone. */
   receive(batch: PacketBuffer[], max: number = BURST): number {
-    if (this.lifecycle.state !== 'running') return this.lifecycle.idle();
+    if (this.gate.state !== 'running') return this.gate.idle();
     checkCount('max', max);
     const count = this.datapath.queues.receive.receive(batch, max);
-    if (count === 0) this.lifecycle.throwIfBroken();
+    if (count === 0) this.gate.throwIfBroken();
     return count;
   }
 
   /** As `transmit()` of the device, for packets of this pair. */
   transmit(batch: readonly PacketBuffer[], count: number = batch.length): number {
-    if (this.lifecycle.state !== 'running') return this.lifecycle.idle();
+    if (this.gate.state !== 'running') return this.gate.idle();
     checkBurst(batch, count);
     this.datapath.checkUsed();
     const taken = this.datapath.queues.transmit.transmit(batch, count);
-    if (taken === 0) this.lifecycle.throwIfBroken();
+    if (taken === 0) this.gate.throwIfBroken();
     return taken;
   }
 
   /** As `allocate()` of the device, from the buffers of this pair. */
   allocate(): PacketBuffer {
-    this.lifecycle.checkOpen();
+    this.gate.checkOpen();
     const packet = this.take();
     if (packet === undefined) throw poolExhausted(this.datapath.queues.pool);
     return packet;
@@ -55,7 +70,7 @@ export class NetQueuePair {
 
   /** As `allocateBatch()` of the device, from the buffers of this pair. */
   allocateBatch(batch: PacketBuffer[], count: number): number {
-    this.lifecycle.checkOpen();
+    this.gate.checkOpen();
     checkCount('count', count);
     for (let i = 0; i < count; i += 1) {
       const packet = this.take();
@@ -68,6 +83,11 @@ export class NetQueuePair {
   /** The counters of this pair, since `open()`. */
   statistics(): QueuePairStatistics {
     return pairSnapshot(this.datapath);
+  }
+
+  /** Who says from now on whether the pair may be used. @internal */
+  guardBy(gate: PairGate): void {
+    this.gate = gate;
   }
 
   /** Whether the packet belongs to this pair. @internal */
@@ -89,7 +109,7 @@ export class NetQueuePair {
   private take(): PacketBuffer | undefined {
     const { pool, transmit } = this.datapath.queues;
     const packet = pool.take();
-    if (packet !== undefined || this.lifecycle.state !== 'running') return packet;
+    if (packet !== undefined || this.gate.state !== 'running') return packet;
     return transmit.reclaim() > 0 ? pool.take() : undefined;
   }
 }

@@ -1,4 +1,4 @@
-import type { Transport } from '../transport/transport.js';
+import type { QueueAccess } from '../transport/transport.js';
 import type { Virtqueue } from '../virtqueue/virtqueue.js';
 
 /** Tells the device of new buffers in one queue, where it wants to be told. */
@@ -11,9 +11,9 @@ export class Notifier {
    */
   failure: Error | undefined;
   private readonly ring: Virtqueue;
-  private readonly transport: Transport;
+  private readonly transport: QueueAccess;
 
-  constructor(ring: Virtqueue, transport: Transport) {
+  constructor(ring: Virtqueue, transport: QueueAccess) {
     this.ring = ring;
     this.transport = transport;
   }

@@ -22,6 +22,8 @@ export interface PairDatapathOptions {
   pollSoon(): void;
   /** One of the queues is out of use. */
   onBroken(error: Error): void;
+  /** Something was done on the event loop. */
+  onTurnDone?(): void;
 }
 
 export class PairDatapath {
@@ -54,7 +56,7 @@ export class PairDatapath {
     queues.receive.reclaim = () => (this.active ? this.sender.pump() : 0);
   }
 
-  /** Why one of the queues is out of use, if one is. */
+  /** Why one of the queues is out of use, if one is, and is not about to be reset. */
   get broken(): Error | undefined {
     return this.brokenIn('receive') ?? this.brokenIn('transmit');
   }
@@ -151,6 +153,7 @@ export class PairDatapath {
   /** Looks whether a queue broke, and tells. */
   checkQueues(): void {
     if (!this.active) return;
+    this.options.onTurnDone?.();
     const { broken } = this;
     if (broken !== undefined) this.options.onBroken(broken);
   }

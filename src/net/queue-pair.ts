@@ -3,7 +3,7 @@
  */
 import { UsageError } from '../errors.js';
 import { PacketPool } from '../memory/packet-pool.js';
-import type { Transport } from '../transport/transport.js';
+import type { QueueAccess, Transport } from '../transport/transport.js';
 import type { NegotiatedFeatures } from './features.js';
 import { freeAll } from './free-all.js';
 import { createReceiveQueue, piecesOfBuffer } from './create-receive-queue.js';
@@ -54,7 +54,7 @@ export class QueuePair {
    *
    * @throws DeviceError DEVICE_QUEUE_UNAVAILABLE, UsageError OPTION_INVALID, MemoryError, VfioError
    */
-  static create(transport: Transport, number: number, options: QueuePairOptions): QueuePair {
+  static create(transport: QueueAccess, number: number, options: QueuePairOptions): QueuePair {
     const { mtu, features } = options;
     const first = number * QUEUES_PER_PAIR;
     const sizes = [RECEIVE, TRANSMIT].map((queue) =>

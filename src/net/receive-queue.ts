@@ -6,7 +6,7 @@
 import type { QueueError } from '../errors.js';
 import { OWNER, type PacketBuffer } from '../memory/packet-buffer.js';
 import type { PacketPool } from '../memory/packet-pool.js';
-import type { Transport } from '../transport/transport.js';
+import type { QueueAccess } from '../transport/transport.js';
 import type { Virtqueue } from '../virtqueue/virtqueue.js';
 import { Notifier } from './notification.js';
 import type { ReceivePoster } from './receive-poster.js';
@@ -16,7 +16,7 @@ import { QueueCounters, ReceiveDrops } from './statistics.js';
 export interface ReceiveParts {
   readonly ring: Virtqueue;
   readonly pool: PacketPool;
-  readonly transport: Transport;
+  readonly transport: QueueAccess;
   readonly poster: ReceivePoster;
 }
 
@@ -125,7 +125,7 @@ export abstract class ReceiveQueue {
   }
 
   /** Gives back the frames that are finished in the ring; says how many those were. They do not count as received. */
-  private dropFinished(): number {
+  dropFinished(): number {
     const { frames, bytes } = this.counters;
     const dropped: PacketBuffer[] = [];
     const count = this.collect(dropped, 0, Infinity);

@@ -2,7 +2,7 @@
  * The rings that a device gets: packed where both sides can do that, otherwise split (VIRTIO 1.3, 2.7, 2.8).
  */
 import { DeviceError, UsageError } from '../errors.js';
-import type { Transport } from '../transport/transport.js';
+import type { QueueAccess } from '../transport/transport.js';
 import { InOrderPackedVirtqueue } from '../virtqueue/packed-in-order.js';
 import { PackedVirtqueue } from '../virtqueue/packed-virtqueue.js';
 import { InOrderSplitVirtqueue } from '../virtqueue/split-in-order.js';
@@ -21,7 +21,7 @@ const DEFAULT_QUEUE_SIZE = 256;
  * @throws MemoryError MEMORY_NOT_CONTIGUOUS and others, VfioError
  */
 export function createRing(
-  transport: Transport,
+  transport: QueueAccess,
   features: NegotiatedFeatures,
   index: number,
   size: number,
@@ -51,7 +51,7 @@ export function createRing(
  * @throws DeviceError DEVICE_QUEUE_UNAVAILABLE, UsageError OPTION_INVALID
  */
 export function chooseQueueSize(
-  transport: Transport,
+  transport: QueueAccess,
   features: NegotiatedFeatures,
   queue: number,
   wanted: number | undefined,
@@ -78,7 +78,7 @@ export function chooseQueueSize(
 }
 
 /** Through the legacy interface the device can not be told a size, so it must be the device's own (2.7.2). */
-function fixedSize(transport: Transport, queue: number, size: number, wanted: number | undefined): number {
+function fixedSize(transport: QueueAccess, queue: number, size: number, wanted: number | undefined): number {
   if (size !== powerOfTwoUpTo(size)) {
     throw new DeviceError(
       'DEVICE_QUEUE_UNAVAILABLE',

@@ -1,17 +1,25 @@
 import type { Datapath } from './datapath.js';
 import type { Notifier } from './notification.js';
 import type { PairDatapath } from './pair-datapath.js';
+import type { Leases } from './sharing/leases.js';
 import type { NetStatistics, NotificationStatistics, QueuePairStatistics } from './statistics.js';
 
 /** Reads all counters of a device. */
-export function snapshot({
-  pairs,
-  configInterrupts: config,
-  foreignInterrupts: foreign,
-}: Datapath): NetStatistics {
-  const queuePairs = pairs.map((pair) => pairSnapshot(pair));
+export function snapshot(
+  { pairs, configInterrupts: config, foreignInterrupts: foreign }: Datapath,
+  leases: Leases,
+): NetStatistics {
+  const queuePairs = pairs.map((pair) => pairTotals(pair, leases));
   const { interrupts, ...totals } = queuePairs.reduce(sum);
   return { ...totals, interrupts: { ...interrupts, config, foreign }, queuePairs };
+}
+
+/** All counters of a queue pair, those of other threads to which it was lent included. */
+export function pairTotals(pair: PairDatapath, leases: Leases): QueuePairStatistics {
+  const own = pairSnapshot(pair);
+  const { now, past } = leases.statistics(pair.queues.number);
+  const totals = [own, ...past, ...(now === undefined ? [] : [now])].reduce(sum);
+  return { ...totals, pool: (now ?? own).pool };
 }
 
 /** Reads all counters of a queue pair. */

@@ -4,7 +4,7 @@
  */
 import { CHECKSUM, GSO, OWNER, type PacketBuffer } from '../memory/packet-buffer.js';
 import type { PacketPool } from '../memory/packet-pool.js';
-import type { Transport } from '../transport/transport.js';
+import type { QueueAccess } from '../transport/transport.js';
 import { DescriptorChain } from '../virtqueue/descriptor-chain.js';
 import { NOTHING_USED, type Virtqueue } from '../virtqueue/virtqueue.js';
 import { appendReadable } from './buffer-chain.js';
@@ -40,7 +40,7 @@ export class TransmitQueue {
   /** What a legacy device without VIRTIO_F_ANY_LAYOUT asks for: a descriptor for the header alone (5.1.6.6). */
   private readonly headerApart: boolean;
 
-  constructor(ring: Virtqueue, pool: PacketPool, transport: Transport, options: TransmitOptions) {
+  constructor(ring: Virtqueue, pool: PacketPool, transport: QueueAccess, options: TransmitOptions) {
     const { features, legacy, mtu } = options;
     const longest = mtu + ETHERNET_HEADER_SIZE;
     const size = headerSize(features, legacy);
@@ -199,7 +199,7 @@ class ChainingTransmitQueue extends TransmitQueue {
 export function createTransmitQueue(
   ring: Virtqueue,
   pool: PacketPool,
-  transport: Transport,
+  transport: QueueAccess,
   options: TransmitOptions,
 ): TransmitQueue {
   const inOnePiece = pool.descriptorsPerBuffer === 1 && !needsHeaderApart(options);

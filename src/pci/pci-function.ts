@@ -5,6 +5,7 @@
  */
 import type { AccessWidth } from '../transport/transport.js';
 import type { DmaMemory } from '../memory/dma.js';
+import type { TransportSharing } from '../transport/sharing.js';
 
 /** A BAR, opened. Accesses are naturally aligned, of exactly the given width, and little-endian. */
 export interface RegisterWindow {
@@ -12,6 +13,11 @@ export interface RegisterWindow {
   readonly size: number;
   read(offset: number, width: AccessWidth): number;
   write(offset: number, width: AccessWidth, value: number): void;
+  /**
+   * The virtual address of a register, for other threads; undefined where it is not mapped. When the window is closed
+   * the address stays valid, and leads nowhere.
+   */
+  share?(offset: number, width: AccessWidth): number | undefined;
   /** Gives the mapping back. Accesses after it throw. Calling it again does nothing. */
   close(): void;
 }
@@ -23,11 +29,17 @@ export interface BarPart {
   readonly end: number;
 }
 
+/** Where the interrupts of a vector go: to a handler, or an eventfd that somebody waits for, in whatever thread. */
+export type VectorTarget = (() => void) | { readonly fd: number };
+
 export interface PciFunction {
   /** For example `0000:00:10.0`. */
   readonly address: string;
   /** Memory that the function can reach by DMA. */
   readonly memory: DmaMemory;
+
+  /** What other threads need to work with the function; absent where they can not. */
+  readonly sharing?: Pick<TransportSharing, 'allocate' | 'createEvent'> | undefined;
 
   /** Length of the configuration space: 256, or 4096 on PCI Express. */
   readonly configSize: number;
@@ -54,8 +66,11 @@ export interface PciFunction {
 
   /** Number of MSI-X vectors of the function, 0 if it has none. */
   readonly msixVectors: number;
-  /** Routes vector i to `handlers[i]`, which run on the event loop. Replaces what was routed before. */
-  enableMsix(handlers: readonly (() => void)[]): void;
+  /**
+   * Routes vector i to `targets[i]`: handlers run on the event loop, eventfds are signalled. Replaces what was routed
+   * before.
+   */
+  enableMsix(targets: readonly VectorTarget[]): void;
   /** Stops all MSI-X delivery: no handler runs any more. Calling it again does nothing. */
   disableMsix(): void;
 

@@ -8,6 +8,7 @@ import type { Interrupts } from './interrupts.js';
 import { hex, type SimulatedMemory, type SimulatedRegion } from './memory.js';
 import { Negotiation, type NegotiationOptions } from './negotiation.js';
 import { largestQueue, openQueue } from './queue-format.js';
+import type { Notification } from './notification-data.js';
 import type { Counters } from './statistics.js';
 import { StatusRegister } from './status.js';
 import { DriverViolation } from './violation.js';
@@ -141,6 +142,15 @@ export class DeviceCore {
   }
 
   notify(index: number, data?: number): void {
+    this.#notify(index, { data, late: false });
+  }
+
+  /** As {@link notify}, from another thread, which may have added more buffers since: what it says has been so. */
+  notifyLate(index: number, data: number | undefined): void {
+    this.#notify(index, { data, late: true });
+  }
+
+  #notify(index: number, notification: Notification): void {
     const { counters } = this.parts;
     counters.notifications++;
     if (index in this.#queues) counters.queues[index].notifications++;
@@ -151,7 +161,7 @@ export class DeviceCore {
       const queue = this.#queues[index];
       if (queue === undefined) throw new DriverViolation(`queue ${index} was notified but is not enabled`);
       this.#within(index, () => {
-        if (!queue.acceptNotification(data)) counters.notificationsUnneeded++;
+        if (!queue.acceptNotification(notification)) counters.notificationsUnneeded++;
         this.#function?.notified(index);
       });
     });

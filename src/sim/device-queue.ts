@@ -1,6 +1,7 @@
 /** A virtqueue from the device's side, whatever the ring format. */
 import type { Chain } from './chain.js';
 import type { SimulatedRegion } from './memory.js';
+import type { Notification } from './notification-data.js';
 
 /** How a queue is to work. */
 export interface QueueOptions {
@@ -44,12 +45,8 @@ export interface DeviceQueue {
   armNotifications(): boolean;
   /** Asks the driver not to notify. */
   disarmNotifications(): void;
-  /**
-   * The driver has notified: says whether it had been asked to.
-   *
-   * @param data - what the notification carried besides the number of the queue; undefined for nothing
-   */
-  acceptNotification(data: number | undefined): boolean;
+  /** The driver has notified: says whether it had been asked to. */
+  acceptNotification(notification: Notification): boolean;
   /** Whether any part of the queue, or of a buffer that the device owns, lies in that region. */
   uses(region: SimulatedRegion): boolean;
   /** Checks, at a reset, that the driver left alone what the device owns. */

@@ -6,8 +6,9 @@
  * before it, as on a machine that has run for a while, so that code which takes that for granted shows as well.
  */
 import { MemoryError, UsageError, VfioError } from '../errors.js';
-import type { AddressKind, AllocateOptions, DeviceAddress, DmaMemory, DmaRegion } from '../memory/dma.js';
+import type { AddressKind, AllocateOptions, DeviceAddress, DmaMemory } from '../memory/dma.js';
 import { PageAddresses } from '../memory/page-addresses.js';
+import type { ShareableRegion } from '../transport/sharing.js';
 import { AddressSpace, PAGE } from './address-space.js';
 import { DriverViolation } from './violation.js';
 
@@ -21,8 +22,8 @@ export interface SimulatedMemoryOptions {
 }
 
 /** A region of the simulated memory. */
-export class SimulatedRegion implements DmaRegion {
-  readonly buffer: ArrayBuffer;
+export class SimulatedRegion implements ShareableRegion {
+  readonly buffer: ArrayBufferLike;
   readonly size: number;
   /** The device address of each page. */
   readonly pages: Float64Array;
@@ -30,9 +31,10 @@ export class SimulatedRegion implements DmaRegion {
   readonly #release: (region: SimulatedRegion) => void;
   #freed = false;
 
-  constructor(pages: Float64Array, release: (region: SimulatedRegion) => void) {
+  /** @param shared - whether other threads are to use it as well */
+  constructor(pages: Float64Array, shared: boolean, release: (region: SimulatedRegion) => void) {
     this.size = pages.length * PAGE;
-    this.buffer = allocateBuffer(this.size);
+    this.buffer = allocateBuffer(this.size, shared);
     this.pages = pages;
     this.#addresses = new PageAddresses(pages, PAGE);
     this.#release = release;
@@ -55,12 +57,18 @@ export class SimulatedRegion implements DmaRegion {
     return this.#addresses.isContiguous(offset, length);
   }
 
+  share(): SharedArrayBuffer {
+    if (this.buffer instanceof SharedArrayBuffer) return this.buffer;
+    throw new RangeError('The region was not allocated for other threads');
+  }
+
   free(): void {
     if (this.#freed) return;
     this.#freed = true;
     this.#release(this);
-    // A transferred buffer is detached: every view that someone kept has length 0 from now on.
-    structuredClone(this.buffer, { transfer: [this.buffer] });
+    // A transferred buffer is detached: every view that someone kept has length 0 from now on. What is shared can not
+    // be detached, and lives as long as anybody has a view of it.
+    if (this.buffer instanceof ArrayBuffer) structuredClone(this.buffer, { transfer: [this.buffer] });
   }
 }
 
@@ -111,7 +119,16 @@ export class SimulatedMemory implements DmaMemory {
     this.#addressing = kind;
   }
 
-  allocate(size: number, { contiguous = false }: AllocateOptions = {}): SimulatedRegion {
+  allocate(size: number, options: AllocateOptions = {}): SimulatedRegion {
+    return this.#allocate(size, options, false);
+  }
+
+  /** As {@link allocate}, for other threads as well. */
+  allocateShared(size: number, options: AllocateOptions = {}): SimulatedRegion {
+    return this.#allocate(size, options, true);
+  }
+
+  #allocate(size: number, { contiguous = false }: AllocateOptions, shared: boolean): SimulatedRegion {
     if (!Number.isSafeInteger(size) || size <= 0) {
       throw new UsageError('OPTION_INVALID', `A DMA region can not have ${size} bytes`);
     }
@@ -122,7 +139,7 @@ export class SimulatedMemory implements DmaMemory {
     }
     const scattered = this.#addressing === 'physical' && !contiguous;
     const pages = scattered ? this.#addresses.takeScattered(count) : this.#addresses.takeRun(count);
-    const region = new SimulatedRegion(pages, (freed) => this.#release(freed));
+    const region = new SimulatedRegion(pages, shared, (freed) => this.#release(freed));
     for (const [index, page] of pages.entries()) this.#pages.set(page, { region, offset: index * PAGE });
     this.#allocatedBytes += region.size;
     return region;
@@ -162,9 +179,9 @@ export function hex(address: number): string {
   return `0x${address.toString(16)}`;
 }
 
-function allocateBuffer(size: number): ArrayBuffer {
+function allocateBuffer(size: number, shared: boolean): ArrayBufferLike {
   try {
-    return new ArrayBuffer(size);
+    return shared ? new SharedArrayBuffer(size) : new ArrayBuffer(size);
   } catch (cause) {
     throw new MemoryError('MEMORY_EXHAUSTED', `No memory for ${size} bytes`, { cause });
   }

@@ -11,7 +11,7 @@ import { DESCRIPTOR_LENGTH, FLAG_WRITE, descriptorAt } from './descriptor.js';
 import type { DeviceQueue, InterruptWish, QueueOptions } from './device-queue.js';
 import { Snapshot } from './isolation.js';
 import type { SimulatedMemory, SimulatedRegion } from './memory.js';
-import { checkNotificationData } from './notification-data.js';
+import { checkNotificationData, type Notification } from './notification-data.js';
 import { OwnedBuffers } from './owned-buffers.js';
 import { readPackedChain } from './packed-chain.js';
 import {
@@ -126,9 +126,9 @@ export class PackedQueue implements DeviceQueue {
     this.#ask('never');
   }
 
-  acceptNotification(data: number | undefined): boolean {
+  acceptNotification(notification: Notification): boolean {
     this.#areas.check();
-    checkNotificationData(this.#options.notificationData, data, () => this.#endOfAvailable());
+    checkNotificationData(this.#options.notificationData, notification, () => this.#endOfAvailable());
     if (typeof this.#asked === 'string') return this.#asked === 'always';
     return this.#asked < this.#nextAvailable || this.#isAvailable(this.#asked);
   }

@@ -6,7 +6,7 @@ import { DESCRIPTOR_LENGTH } from './descriptor.js';
 import type { DeviceQueue, InterruptWish, QueueOptions } from './device-queue.js';
 import type { SimulatedMemory, SimulatedRegion } from './memory.js';
 import { checkLegacyPlaces } from './legacy-areas.js';
-import { checkNotificationData } from './notification-data.js';
+import { checkNotificationData, type Notification } from './notification-data.js';
 import { OwnedBuffers } from './owned-buffers.js';
 import { QueueAreas, type AreaShapes } from './queue-areas.js';
 import { readSplitChain } from './split-chain.js';
@@ -101,11 +101,11 @@ export class SplitQueue implements DeviceQueue {
     this.#areas.remember();
   }
 
-  acceptNotification(data: number | undefined): boolean {
+  acceptNotification(notification: Notification): boolean {
     this.#areas.check();
     const before = this.#availableAtNotification;
     const now = Atomics.load(this.#available, IDX);
-    checkNotificationData(this.#options.notificationData, data, () => now);
+    checkNotificationData(this.#options.notificationData, notification, () => now);
     this.#availableAtNotification = now;
     if (this.#options.eventIdx) return passes(this.#used[this.#availEvent], before, now);
     return this.#used[FLAGS] === 0;

@@ -1,6 +1,7 @@
 /** The transport that leads to a simulated device. */
 import { DeviceError, UsageError } from '../errors.js';
 import type { DmaMemory } from '../memory/dma.js';
+import type { TransportSharing } from '../transport/sharing.js';
 import type { AccessWidth, InterruptHandlers, QueueLayout, Transport } from '../transport/transport.js';
 import type { DeviceCore } from './core.js';
 import type { Removal } from './removal.js';
@@ -33,6 +34,14 @@ export class SimulatedTransport implements Transport {
   get memory(): DmaMemory {
     return this.#core.parts.memory;
   }
+
+  /** Interrupts and notifications of other threads pass through this one, which is where the device works. */
+  readonly sharing: TransportSharing = {
+    allocate: (size, options) => this.#open().parts.memory.allocateShared(size, options),
+    createEvent: () => undefined,
+    doorbell: () => undefined,
+    notify: (queue, data) => this.#present()?.notifyLate(queue, data),
+  };
 
   get queueCount(): number {
     return this.#core.queueCount;

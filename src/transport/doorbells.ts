@@ -3,12 +3,13 @@ import type { DeviceError } from '../errors.js';
 import type { RegisterWindow } from '../pci/pci-function.js';
 import type { CommonConfig } from './common-config.js';
 import { queueUnavailable } from './queue-sizes.js';
+import type { SharedDoorbell } from './sharing.js';
 import type { NotifyStructure } from './virtio-capabilities.js';
 
 const NOTIFICATION_DATA = 1n << 38n;
 const NOTIF_CONFIG_DATA = 1n << 39n;
 /** Where the ring position begins in a notification of 32 bits. */
-const DATA_SHIFT = 16;
+export const DATA_SHIFT = 16;
 
 /** How one queue is notified. */
 interface Doorbell {
@@ -84,6 +85,14 @@ export class Doorbells {
     if (bell === undefined) throw this.#unavailable(queue, 'is not enabled');
     const value = this.#width === 2 ? bell.id : (bell.id | (data << DATA_SHIFT)) >>> 0;
     bell.window.write(bell.offset, this.#width, value);
+  }
+
+  /** Where another thread notifies a queue that is connected; undefined where it can not. */
+  share(queue: number): SharedDoorbell | undefined {
+    const bell = this.#bells[queue];
+    if (bell === undefined) throw this.#unavailable(queue, 'is not enabled');
+    const address = bell.window.share?.(bell.offset, this.#width);
+    return address === undefined ? undefined : { address, width: this.#width, id: bell.id };
   }
 
   #checkPlace(queue: number, within: number): void {

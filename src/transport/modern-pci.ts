@@ -12,6 +12,7 @@ import { closePci } from './pci-close.js';
 import { PciInterrupts, type InterruptOptions, type InterruptRegisters } from './pci-interrupts.js';
 import { Presence } from './presence.js';
 import { checkRingSize, LARGEST_QUEUE, queueUnavailable } from './queue-sizes.js';
+import type { TransportSharing } from './sharing.js';
 import type { AccessWidth, InterruptHandlers, QueueLayout, Transport } from './transport.js';
 import { findVirtioStructures, type VirtioStructures } from './virtio-capabilities.js';
 
@@ -158,6 +159,17 @@ export class ModernPciTransport implements Transport {
 
   notify(queue: number, data = 0): void {
     this.#doorbells.ring(queue, data);
+  }
+
+  get sharing(): TransportSharing | undefined {
+    const { sharing } = this.#function;
+    if (sharing === undefined) return undefined;
+    return {
+      allocate: (size, options) => sharing.allocate(size, options),
+      createEvent: () => sharing.createEvent(),
+      doorbell: (queue) => this.#doorbells.share(queue),
+      notify: (queue, data) => this.notify(queue, data),
+    };
   }
 
   get configLength(): number {

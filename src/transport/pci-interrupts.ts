@@ -1,7 +1,7 @@
 /** The interrupts of a virtio device behind PCI: MSI-X vectors or INTx, and which event each of them stands for. */
 import { DeviceError } from '../errors.js';
 import type { Logger } from '../log.js';
-import type { PciFunction } from '../pci/pci-function.js';
+import type { PciFunction, VectorTarget } from '../pci/pci-function.js';
 import type { Presence } from './presence.js';
 import type { InterruptHandlers } from './transport.js';
 import { planVectors, vectorCounts, type VectorPlan } from './vector-plan.js';
@@ -138,7 +138,7 @@ export class PciInterrupts {
   /** Maps every event once, before any queue is enabled: so that a refusal shows while others can be tried. */
   #enableMsix(session: Session & { readonly plan: VectorPlan }): void {
     const { plan, queues } = session;
-    this.#function.enableMsix(vectorHandlers(session));
+    this.#function.enableMsix(vectorTargets(session));
     try {
       this.#registers.noteMsix(true);
       this.#map(plan, queues);
@@ -219,13 +219,18 @@ export class PciInterrupts {
   }
 }
 
-/** One handler for each vector, which calls what the vector stands for: configuration first, then queues. */
-function vectorHandlers(session: Session & { readonly plan: VectorPlan }): (() => void)[] {
+/**
+ * Where each vector goes: to a handler, which calls what the vector stands for, configuration first, then queues; or to
+ * the eventfd of the one queue that it stands for.
+ */
+function vectorTargets(session: Session & { readonly plan: VectorPlan }): VectorTarget[] {
   const { plan, queues, handlers } = session;
   return Array.from({ length: plan.vectors }, (_, vector) => {
     const config = plan.config === vector;
     const own = Array.from({ length: queues }, (_, queue) => queue).filter((q) => plan.queue(q) === vector);
     const [first = 0] = own;
+    const fd = !config && own.length === 1 ? handlers.eventFd?.(first) : undefined;
+    if (fd !== undefined) return { fd };
     return () => {
       if (config && session.active) handlers.config();
       callQueues(session, first, first + own.length);

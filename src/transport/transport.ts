@@ -5,6 +5,7 @@
  * software device and a vhost-user socket are interchangeable.
  */
 import type { DeviceAddress, DmaMemory } from '../memory/dma.js';
+import type { TransportSharing } from './sharing.js';
 
 /** Device status bits (VIRTIO 1.3, 2.1). */
 export const STATUS = {
@@ -28,6 +29,12 @@ export interface QueueLayout {
   readonly deviceArea: DeviceAddress;
 }
 
+/** What a queue pair needs of a transport, in whatever thread it works. */
+export type QueueAccess = Pick<
+  Transport,
+  'name' | 'memory' | 'legacy' | 'queueCount' | 'maxQueueSize' | 'notify'
+>;
+
 /** Called by a transport when the device interrupts. They run on the event loop, never inside another call. */
 export interface InterruptHandlers {
   /** The queue may have used buffers. With fewer vectors than queues one interrupt calls this for several. */
@@ -36,6 +43,11 @@ export interface InterruptHandlers {
   config(): void;
   /** An interrupt came that the device did not send: on a line that it shares with another device. */
   spurious?(): void;
+  /**
+   * The file descriptor of an eventfd that is to be signalled for the queue, where it has a vector of its own. Where it
+   * has none, or this gives undefined, `queue()` is called.
+   */
+  eventFd?(queue: number): number | undefined;
 }
 
 /** The access width of a register, in bytes. */
@@ -127,6 +139,9 @@ export interface Transport {
    * on the event loop; `undefined` unsets it.
    */
   onRemoval(handler: (() => void) | undefined): void;
+
+  /** How other threads can work at queues of the device; absent where they can not. */
+  readonly sharing?: TransportSharing | undefined;
 
   /** Gives everything back, in the reverse order. The device must be reset. Calling it again does nothing. */
   close(): Promise<void>;

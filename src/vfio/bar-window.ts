@@ -63,6 +63,11 @@ export class BarWindow implements RegisterWindow {
     else area.mapping.write(offset - area.start, width, value);
   }
 
+  share(offset: number, width: AccessWidth): number | undefined {
+    const area = this.#locate(offset, width);
+    return area?.mapping.share(offset - area.start, width);
+  }
+
   close(): void {
     if (!this.#open) return;
     this.#open = false;

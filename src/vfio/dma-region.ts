@@ -1,6 +1,7 @@
 /** A region of memory that a device can reach. */
-import type { DeviceAddress, DmaRegion } from '../memory/dma.js';
+import type { DeviceAddress } from '../memory/dma.js';
 import type { MappedMemory } from '../native/mapped-memory.js';
+import type { MemoryAddress, ShareableRegion } from '../transport/sharing.js';
 import type { Pin } from './pinning.js';
 
 /** How a region looks to the device. */
@@ -34,7 +35,7 @@ export interface RegionParts {
   readonly addresses: RegionAddresses;
 }
 
-export class VfioRegion implements DmaRegion {
+export class VfioRegion implements ShareableRegion {
   readonly size: number;
   readonly #parts: RegionParts;
   readonly #onFreed: (region: VfioRegion) => void;
@@ -48,6 +49,13 @@ export class VfioRegion implements DmaRegion {
 
   get buffer(): ArrayBuffer {
     return this.#parts.memory.buffer;
+  }
+
+  share(): MemoryAddress {
+    this.#check(0, 0);
+    const { memory } = this.#parts;
+    memory.share();
+    return { address: memory.address, size: memory.size };
   }
 
   addressOf(offset: number): DeviceAddress {

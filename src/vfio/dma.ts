@@ -1,7 +1,7 @@
 /** Memory that a device behind VFIO can reach. */
 import { MemoryError, UsageError, VfioError } from '../errors.js';
 import type { Logger } from '../log.js';
-import type { AddressKind, AllocateOptions, DmaMemory, DmaRegion } from '../memory/dma.js';
+import type { AddressKind, AllocateOptions, DmaMemory } from '../memory/dma.js';
 import { PageAddresses } from '../memory/page-addresses.js';
 import { ERRNO, errnoOf } from '../native/errno.js';
 import { MappedMemory, pageSize } from '../native/mapped-memory.js';
@@ -72,7 +72,7 @@ export class VfioMemory implements DmaMemory {
     this.#told = false;
   }
 
-  allocate(size: number, { contiguous = false, buffers = false }: AllocateOptions = {}): DmaRegion {
+  allocate(size: number, { contiguous = false, buffers = false }: AllocateOptions = {}): VfioRegion {
     if (this.#closed) throw new UsageError('DEVICE_CLOSED', 'Memory was asked of a device that is closed');
     if (!Number.isSafeInteger(size) || size <= 0) {
       throw new UsageError('OPTION_INVALID', `A region of memory can not have ${size} bytes`, {
@@ -94,7 +94,7 @@ export class VfioMemory implements DmaMemory {
   }
 
   /** Takes the first kind of pages that will do; where none does, the first failure says why. */
-  #allocateFirst(backings: readonly Backing[], needs: RegionNeeds): DmaRegion {
+  #allocateFirst(backings: readonly Backing[], needs: RegionNeeds): VfioRegion {
     let failure: unknown;
     for (const backing of backings) {
       try {
@@ -107,7 +107,7 @@ export class VfioMemory implements DmaMemory {
     throw failure;
   }
 
-  #make(backing: Backing, needs: RegionNeeds): DmaRegion {
+  #make(backing: Backing, needs: RegionNeeds): VfioRegion {
     this.#parts.pinning.checkRoom(needs.size);
     const memory = allocateMemory(backing, needs);
     let pin: Pin | undefined;

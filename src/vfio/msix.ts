@@ -2,6 +2,7 @@
 import { VfioError } from '../errors.js';
 import type { EventFd } from '../native/event-fd.js';
 import { shim } from '../native/shim.js';
+import type { VectorTarget } from '../pci/pci-function.js';
 import { MSIX_IRQ } from './constants.js';
 import { forEachOf } from './each.js';
 import { vfioCall } from './failures.js';
@@ -12,6 +13,7 @@ export class MsixInterrupts {
   readonly vectors: number;
   readonly #deviceFd: number;
   #events: EventFd[] = [];
+  #enabled = false;
   #keepAlive = true;
 
   constructor(deviceFd: number) {
@@ -20,17 +22,22 @@ export class MsixInterrupts {
   }
 
   /** @throws VfioError VFIO_CALL_FAILED; NativeError where there are no file descriptors left */
-  enable(handlers: readonly (() => void)[]): void {
-    if (handlers.length === 0 || handlers.length > this.vectors) {
+  enable(targets: readonly VectorTarget[]): void {
+    if (targets.length === 0 || targets.length > this.vectors) {
       throw new RangeError(
-        `The device has ${this.vectors} MSI-X vectors: no ${handlers.length} can be routed`,
+        `The device has ${this.vectors} MSI-X vectors: no ${targets.length} can be routed`,
       );
     }
     this.disable();
     const events: EventFd[] = [];
+    const listen = (handler: () => void): number => {
+      const event = listenOnEvent(handler, this.#keepAlive);
+      events.push(event);
+      return event.fd;
+    };
     try {
-      for (const handler of handlers) events.push(listenOnEvent(handler, this.#keepAlive));
-      this.#route(events);
+      this.#route(targets.map((target) => (typeof target === 'function' ? listen(target) : target.fd)));
+      this.#enabled = true;
     } catch (error) {
       closeAll(events);
       throw error;
@@ -40,9 +47,10 @@ export class MsixInterrupts {
 
   /** In the kernel first: an eventfd that is closed before could have its number taken by another file. */
   disable(): void {
+    if (!this.#enabled) return;
     const events = this.#events;
-    if (events.length === 0) return;
     this.#events = [];
+    this.#enabled = false;
     const result = shim().vfio_irq_disable(this.#deviceFd, MSIX_IRQ);
     closeAll(events);
     vfioCall('VFIO_DEVICE_SET_IRQS (disabling MSI-X)', result);
@@ -53,8 +61,8 @@ export class MsixInterrupts {
     for (const event of this.#events) event.setKeepAlive(keepAlive);
   }
 
-  #route(events: readonly EventFd[]): void {
-    const fds = Int32Array.from(events, ({ fd }) => fd);
+  #route(numbers: readonly number[]): void {
+    const fds = Int32Array.from(numbers);
     const room = vfioCall(
       'VFIO_DEVICE_SET_IRQS (enabling MSI-X)',
       shim().vfio_irq_enable(this.#deviceFd, MSIX_IRQ, fds, fds.length),

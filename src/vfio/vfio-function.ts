@@ -2,7 +2,7 @@
 import { DeviceError, UsageError, VfioError } from '../errors.js';
 import type { Logger } from '../log.js';
 import { shim } from '../native/shim.js';
-import type { BarPart, PciFunction, RegisterWindow } from '../pci/pci-function.js';
+import type { BarPart, PciFunction, RegisterWindow, VectorTarget } from '../pci/pci-function.js';
 import type { AccessWidth } from '../transport/transport.js';
 import { BarWindow, type BarOwner } from './bar-window.js';
 import { BAR_COUNT, CONFIG_REGION, DEVICE_FLAG } from './constants.js';
@@ -120,11 +120,11 @@ export class VfioFunction implements PciFunction, BarOwner {
     return this.#msix.vectors;
   }
 
-  enableMsix(handlers: readonly (() => void)[]): void {
+  enableMsix(targets: readonly VectorTarget[]): void {
     this.#requireOpen();
     // VFIO routes one kind at a time.
     this.#intx.disable();
-    this.#msix.enable(handlers);
+    this.#msix.enable(targets);
   }
 
   disableMsix(): void {

@@ -181,9 +181,11 @@ export abstract class PackedRing implements Virtqueue {
   }
 
   protected initialise(): void {
-    this.words32.fill(0);
-    this.driverEvents.fill(0);
-    this.deviceEvents.fill(0);
+    if (this.memory.region.adopted !== true) {
+      this.words32.fill(0);
+      this.driverEvents.fill(0);
+      this.deviceEvents.fill(0);
+    }
     this.tokens.fill(NOT_OUTSTANDING);
     for (let id = 0; id < this.size; id += 1) this.nextId[id] = id + 1 === this.size ? 0 : id + 1;
     this.freeId = 0;

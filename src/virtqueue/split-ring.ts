@@ -212,9 +212,11 @@ export abstract class SplitRing implements Virtqueue {
   }
 
   protected initialise(): void {
-    this.descriptors.fill(0);
-    this.available.fill(0);
-    this.used16.fill(0);
+    if (this.memory.region.adopted !== true) {
+      this.descriptors.fill(0);
+      this.available.fill(0);
+      this.used16.fill(0);
+    }
     this.tokens.fill(NOT_OUTSTANDING);
     for (let descriptor = 0; descriptor < this.size; descriptor += 1) {
       this.next[descriptor] = (descriptor + 1) & this.mask;

@@ -139,7 +139,7 @@ describe('a device that fails', () => {
   }> {
     const sim = createSimulatedDevice({ host: null });
     const { transport } = sim;
-    const buffers: { start: number; buffer: ArrayBuffer }[] = [];
+    const buffers: { start: number; buffer: ArrayBufferLike }[] = [];
     const layouts: QueueLayout[] = [];
     let handlers: Parameters<Transport['enableInterrupts']>[1] | undefined;
     const memory = {
