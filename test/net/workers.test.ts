@@ -42,7 +42,7 @@ class PairWorker extends Worker {
       eval: true,
       execArgv: [],
       workerData: { pair, way },
-      transferList: [...pair.transferList],
+      transferList: pair.transferList,
     });
     this.on('message', (message: { event: string; value?: unknown }) => this.told.push(message));
     this.on('error', () => undefined);

@@ -47,7 +47,7 @@ export interface SharedQueuePair {
   /** Has to be transferred with the handle. */
   readonly port: MessagePort;
   /** The port, for `transferList` of the worker or of `postMessage()`. */
-  readonly transferList: readonly MessagePort[];
+  readonly transferList: MessagePort[];
   /** @internal */
   readonly control: ControlMemory;
   /** @internal */
