@@ -116,7 +116,7 @@ export class VfioMemory implements DmaMemory {
       const addresses = addressesOf(memory, pin, needs);
       const region = new VfioRegion({ memory, pin, addresses }, (freed) => this.#regions.delete(freed));
       this.#regions.add(region);
-      this.#tell(backing);
+      if (needs.buffers) this.#tell(backing);
       return region;
     } catch (error) {
       pin?.release();
@@ -130,7 +130,7 @@ export class VfioMemory implements DmaMemory {
     this.#told = true;
     const { log, address, pinning } = this.#parts;
     const fields = { bdf: address, addressing: this.#addressing, iommu: pinning.behindIommu, pages: backing };
-    log.info(fields, 'allocating memory for the device');
+    log.info(fields, 'allocating packet buffers for the device');
   }
 }
 
