@@ -91,8 +91,8 @@ export class NetQueuePair {
   }
 
   /** Whether the packet belongs to this pair. @internal */
-  owns(packet: PacketBuffer): boolean {
-    return this.datapath.queues.pool.packets[packet.index] === packet;
+  owns(packet: PacketBuffer | undefined): boolean {
+    return packet !== undefined && this.datapath.queues.pool.packets[packet.index] === packet;
   }
 
   /** @internal */

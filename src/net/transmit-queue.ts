@@ -2,6 +2,7 @@
  * The transmit queue: hands frames to the device, and takes the buffers back when it is done with them
  * (VIRTIO 1.3, 5.1.6.2).
  */
+import { UsageError } from '../errors.js';
 import { CHECKSUM, GSO, OWNER, type PacketBuffer } from '../memory/packet-buffer.js';
 import type { PacketPool } from '../memory/packet-pool.js';
 import type { QueueAccess } from '../transport/transport.js';
@@ -122,7 +123,8 @@ export class TransmitQueue {
    *
    * @throws UsageError as {@link transmit}
    */
-  checkPacket(packet: PacketBuffer): void {
+  checkPacket(packet: PacketBuffer | undefined): void {
+    if (packet === undefined) throw noPacket();
     const refusal = this.checks.refusalOf(packet);
     if (refusal !== undefined) throw refusal;
   }
@@ -173,7 +175,9 @@ export class TransmitQueue {
     return true;
   }
 
-  private admits(packet: PacketBuffer): boolean {
+  /** A gap in the batch ends the burst as well: what is in the ring by then must be told of. */
+  private admits(packet: PacketBuffer | undefined): boolean {
+    if (packet === undefined) return false;
     return isPlain(packet) ? this.checks.admitsPlain(packet) : this.checks.refusalOf(packet) === undefined;
   }
 
@@ -205,6 +209,12 @@ export function createTransmitQueue(
   const inOnePiece = pool.descriptorsPerBuffer === 1 && !needsHeaderApart(options);
   const kind = inOnePiece ? TransmitQueue : ChainingTransmitQueue;
   return new kind(ring, pool, transport, options);
+}
+
+function noPacket(): UsageError {
+  return new UsageError('OPTION_INVALID', 'The batch has a gap where a packet should be', {
+    remedy: 'Give the number of packets that are in it as count.',
+  });
 }
 
 function needsHeaderApart({ features, legacy }: TransmitOptions): boolean {

@@ -137,6 +137,22 @@ describe('frames', () => {
     }
   });
 
+  it.each([1, PAIRS])('of a batch with a gap are sent up to that: %i pairs', async (queuePairs) => {
+    const { sim, device } = await start({ queuePairs });
+    const batch: PacketBuffer[] = [];
+    device.allocateBatch(batch, 3);
+    for (const packet of batch) packet.setFrame(numberedFrame(1));
+    const last = batch[2];
+    // As from JavaScript, where nothing says that there is no packet.
+    Reflect.deleteProperty(batch, 2);
+    expect(device.transmit(batch, 3)).toBe(2);
+    await device.flush();
+    expect(sim.statistics.queues[1].frames).toBe(2);
+    Reflect.deleteProperty(batch, 0);
+    expect(() => device.transmit(batch, 3)).toThrow(withCode('OPTION_INVALID'));
+    last.release();
+  });
+
   it.each([true, false])('are received by listeners and iterations: interrupts %s', async (interrupts) => {
     const { sim, device } = await start({ interrupts });
     const frames = device.frames();
