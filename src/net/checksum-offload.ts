@@ -43,7 +43,8 @@ export function requestOffload(packet: PacketBuffer, { segmentSize }: OffloadReq
       'OFFLOAD_INVALID',
       `Packet ${packet.index} has no TCP or UDP header in its first segment`,
       {
-        remedy: 'Put all headers of an unfragmented IPv4 or IPv6 packet into the first segment.',
+        remedy:
+          'Put all headers of an IPv4 or IPv6 packet, unfragmented and with no route to follow, into the first segment.',
       },
     );
   }

@@ -17,8 +17,9 @@ export const UDP_CHECKSUM = 6;
 
 /** Length in bytes of an IPv6 header without extensions. */
 export const IPV6_HEADER_SIZE = 40;
+const ROUTING = 43;
 /** Hop-by-hop options, routing, destination options. */
-const IPV6_EXTENSIONS = new Set([0, 43, 60]);
+const IPV6_EXTENSIONS = new Set([0, ROUTING, 60]);
 
 /** What a frame carries. All offsets are in bytes from its start on. */
 export interface TransportHeader {
@@ -52,7 +53,8 @@ export function typeAt(bytes: Uint8Array, at: number): number {
  * Finds the TCP or UDP header of a frame.
  *
  * @param frame - the frame, or as much of it as is in one piece
- * @returns undefined if there is none, or not in these bytes: another protocol, a fragment, cut short
+ * @returns undefined if there is none, or not in these bytes: another protocol, a fragment, cut short, or if it is on a
+ *   route of which its IP header does not tell the end
  */
 export function findTransportHeader(frame: Uint8Array): TransportHeader | undefined {
   const type = etherTypeAt(frame, 0, frame.length);
@@ -86,7 +88,9 @@ function behindIpv6(frame: Uint8Array, at: number): Found | undefined {
   let protocol = frame[at + 6];
   let start = at + IPV6_HEADER_SIZE;
   while (IPV6_EXTENSIONS.has(protocol)) {
-    if (start + 2 > frame.length) return undefined;
+    if (start + 4 > frame.length) return undefined;
+    // As long as it has segments left, the checksum is over another destination than the header has (RFC 8200, 8.1).
+    if (protocol === ROUTING && frame[start + 3] !== 0) return undefined;
     protocol = frame[start];
     start += (frame[start + 1] + 1) * 8;
   }

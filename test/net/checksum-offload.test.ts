@@ -121,6 +121,12 @@ describe('requestOffload()', () => {
     extended.set(six.bytes.subarray(54), 62);
     extended[20] = 0;
     expect(requestOffload(packetOf(extended)).checksumStart).toBe(62);
+    // A route that ends here, and one that goes on: its checksum is over an address that is not in the IPv6 header.
+    extended.set([17, 0, 4, 0], 54);
+    extended[20] = 43;
+    expect(requestOffload(packetOf(extended)).checksumStart).toBe(62);
+    extended[57] = 1;
+    expect(() => requestOffload(packetOf(extended))).toThrow(withCode('OFFLOAD_INVALID'));
 
     const tagged = new Uint8Array(udp.bytes.length + 8);
     tagged.set(udp.bytes.subarray(0, 12));
