@@ -318,7 +318,7 @@ export class NetDevice extends EventEmitter<NetDeviceEvents> {
       transport,
       sharing,
       log,
-      number,
+      own: this.pairs[number],
       options: { features, mtu, queueSize, poolSize, bufferSize },
       interrupts,
       budget,

@@ -5,7 +5,15 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { attachQueuePair, NetDevice, type NetDeviceOptions, type SharedQueuePair } from '../../src/index.js';
 import type { SimulatedDevice, SimulatedDeviceOptions, SimulatedFeature } from '../../src/sim/index.js';
 import type { Way } from './fixtures/pair-worker.js';
-import { numberedFrame, openBench, overriding, startBench, withCode, type Bench } from './support.js';
+import {
+  createSimulatedDevice,
+  numberedFrame,
+  openBench,
+  overriding,
+  startBench,
+  withCode,
+  type Bench,
+} from './support.js';
 
 const BODY = new URL('./fixtures/pair-worker.ts', import.meta.url).href;
 const START = `import('tsx/esm/api').then(({ register }) => { register(); return import('${BODY}'); })`;
@@ -191,6 +199,23 @@ describe('a device with a pair in a worker', () => {
     await device.start();
     expect(device.queuePair(1).receive([])).toBe(0);
     expect(device.statistics().queuePairs[1].transmit.frames).toBe(10);
+  });
+
+  it('shares it though it forgets its queues when it is reset', async () => {
+    const sim = createSimulatedDevice({ features: FEATURES, host: null });
+    const { transport } = sim;
+    const forgetful = overriding(transport, {
+      maxQueueSize: (queue) => (transport.readStatus() === 0 ? 0 : transport.maxQueueSize(queue)),
+    });
+    const device = await NetDevice.open(forgetful, { queuePairs: 2 });
+    await device.start();
+    await device.stop();
+    const worker = new PairWorker(device.shareQueuePair(1), 'events');
+    await device.start();
+    await worker.hear('attached');
+    await expectEchoes(sim, 1, 10);
+    await device.close();
+    expect(sim.violations).toEqual([]);
   });
 
   it.each(['crash', 'stuck'] as const)('outlives its worker: %s', async (way) => {

@@ -1,6 +1,6 @@
 /** A PCI function in memory, down to its registers, made from the PCI and VIRTIO specifications alone. */
 import type { DmaMemory } from '../../src/memory/dma.js';
-import type { BarPart, PciFunction, RegisterWindow } from '../../src/pci/pci-function.js';
+import type { BarPart, PciFunction, RegisterWindow, VectorTarget } from '../../src/pci/pci-function.js';
 import type { AccessWidth } from '../../src/transport/transport.js';
 
 /** What a BAR does when it is accessed; offsets are from its start. */
@@ -54,6 +54,8 @@ export class FakePciFunction implements PciFunction {
   readonly bars = new Map<number, BarModel>();
   msixVectors = 0;
   handlers: readonly (() => void)[] = [];
+  /** Of each vector, the eventfd that it signals instead of calling a handler. */
+  eventFds: readonly (number | undefined)[] = [];
   hasIntx = false;
   /** What the interrupt pin leads to. */
   intxHandler: (() => void) | undefined;
@@ -139,11 +141,12 @@ export class FakePciFunction implements PciFunction {
     return this.resettable;
   }
 
-  enableMsix(handlers: readonly (() => void)[]): void {
-    if (handlers.length > this.msixVectors) throw new RangeError('more handlers than vectors');
-    this.#event(`enable ${handlers.length} vectors`);
-    if (handlers.length > this.kernelVectors) throw new Error('the kernel has no such number of vectors');
-    this.handlers = handlers;
+  enableMsix(targets: readonly VectorTarget[]): void {
+    if (targets.length > this.msixVectors) throw new RangeError('more handlers than vectors');
+    this.#event(`enable ${targets.length} vectors`);
+    if (targets.length > this.kernelVectors) throw new Error('the kernel has no such number of vectors');
+    this.eventFds = targets.map((target) => (typeof target === 'function' ? undefined : target.fd));
+    this.handlers = targets.map((target) => (typeof target === 'function' ? target : () => undefined));
   }
 
   disableMsix(): void {

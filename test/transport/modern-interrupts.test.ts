@@ -64,6 +64,18 @@ describe('interrupts', () => {
     expect(device.queue(128).get('queue_msix_vector')).toBe(NO_VECTOR);
   });
 
+  it('go to an eventfd of somebody else, for a queue that has a vector of its own', () => {
+    const { device, transport } = make({ msixVectors: 3 });
+    const eventFd = (queue: number): number => 100 + queue;
+    const calls: number[] = [];
+    transport.enableInterrupts(2, { ...NO_HANDLERS, queue: (queue) => calls.push(queue), eventFd });
+    expect(device.pci.eventFds).toEqual([undefined, 100, 101]);
+    transport.enableInterrupts(3, { ...NO_HANDLERS, queue: (queue) => calls.push(queue), eventFd });
+    expect(device.pci.eventFds).toEqual([undefined, undefined, 102]);
+    for (const handler of device.pci.handlers) handler();
+    expect(calls).toEqual([0, 1]);
+  });
+
   it('uses no more than it is told', () => {
     const { calls, device } = routes(5, { maxVectors: 2 });
     expect(calls).toEqual([['config'], ['queue 0', 'queue 1', 'queue 2']]);

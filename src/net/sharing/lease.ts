@@ -26,7 +26,8 @@ export interface LeaseParts {
   readonly transport: Transport;
   readonly sharing: TransportSharing;
   readonly log: Logger;
-  readonly number: number;
+  /** The pair as this thread has it. */
+  readonly own: QueuePair;
   readonly options: QueuePairOptions;
   readonly interrupts: boolean;
   readonly budget: number;
@@ -60,12 +61,13 @@ export class Lease {
 
   /** @throws DeviceError, MemoryError, VfioError, NativeError; nothing is left then */
   constructor(parts: LeaseParts) {
-    const { transport, sharing, number, options } = parts;
+    const { transport, sharing, own, options } = parts;
+    const { number } = own;
     const memory = new LentMemory(transport.memory, sharing);
     this.parts = parts;
     this.used = parts.used;
     this.lost = nothingLost(number);
-    this.queues = QueuePair.create(accessTo(transport, memory), number, options);
+    this.queues = QueuePair.create(accessTo(parts, memory), number, options);
     const events: SharedEvent[] = [];
     try {
       for (let queue = 0; queue < QUEUES_PER_PAIR; queue += 1) {
@@ -91,7 +93,7 @@ export class Lease {
   }
 
   get number(): number {
-    return this.parts.number;
+    return this.parts.own.number;
   }
 
   get isOver(): boolean {
@@ -251,8 +253,10 @@ export class Lease {
   }
 
   private makeHandle(port: MessagePort, memory: LentMemory): SharedQueuePair {
-    const { transport, number, options, interrupts, budget, drainTimeout } = this.parts;
+    const { transport, own, options, interrupts, budget, drainTimeout } = this.parts;
+    const { number } = own;
     const { features, mtu, queueSize, poolSize, bufferSize } = options;
+    const { queueCount, maxQueueSize } = accessTo(this.parts, memory);
     const first = number * QUEUES_PER_PAIR;
     return {
       number,
@@ -265,8 +269,8 @@ export class Lease {
         legacy: transport.legacy,
         featureBits: features.negotiatedBits,
         mtu,
-        queueCount: transport.queueCount,
-        queueSizes: [transport.maxQueueSize(first), transport.maxQueueSize(first + 1)],
+        queueCount,
+        queueSizes: [maxQueueSize(first), maxQueueSize(first + 1)],
         options: { queueSize, poolSize, bufferSize },
         interrupts,
         budget,
@@ -278,14 +282,18 @@ export class Lease {
   }
 }
 
-/** The transport, with other memory. */
-function accessTo(transport: Transport, memory: LentMemory): QueueAccess {
+/**
+ * The transport, with other memory. The rings get the sizes of those that there are: a device that was reset, and not
+ * negotiated with again, may know nothing of its further pairs.
+ */
+function accessTo({ transport, own }: LeaseParts, memory: LentMemory): QueueAccess {
+  const sizes = [own.receive.ring.size, own.transmit.ring.size];
   return {
     name: transport.name,
     memory,
     legacy: transport.legacy,
-    queueCount: transport.queueCount,
-    maxQueueSize: (queue) => transport.maxQueueSize(queue),
+    queueCount: (own.number + 1) * QUEUES_PER_PAIR,
+    maxQueueSize: (queue) => sizes[queue % QUEUES_PER_PAIR],
     notify: () => undefined,
   };
 }
