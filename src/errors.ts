@@ -125,7 +125,7 @@ const DEVICE_ERRORS = {
   },
   DEVICE_REMOVED: {
     meaning: 'The device has gone: it was unplugged, or its registers no longer answer.',
-    remedy: 'It is closed by itself once it was open; open it again when it is back.',
+    remedy: 'An open device that goes is closed by the driver; open it again when it is back.',
   },
   DEVICE_WAS_RESET: {
     meaning: 'The device was reset, and what it had been given before is lost.',

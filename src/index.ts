@@ -15,7 +15,14 @@ export type { SharedQueuePair } from './net/sharing/shared-queue-pair.js';
 export type { NetDeviceState } from './net/lifecycle.js';
 export type { NetQueuePair } from './net/net-queue-pair.js';
 export type { Direction, LostFrames, LostSetting, PairQueue, RecoveryReport } from './net/recovery-report.js';
-export type { NetDeviceOptions } from './net/options.js';
+export type {
+  Addressing,
+  HugePages,
+  InterruptMode,
+  NetDeviceOptions,
+  PciInterface,
+  Recovery,
+} from './net/options.js';
 export { RECEIVE_OFFLOADS, type FeatureName } from './net/feature-table.js';
 export type { NetControl } from './net/control/net-control.js';
 export type { Coalescing } from './net/control/coalescing.js';

@@ -11,6 +11,7 @@ import { defaultLogger } from './logging/default-logger.js';
 import type { PacketBuffer } from './memory/packet-buffer.js';
 import { chooseAddressing } from './net/addressing.js';
 import { AllPairs } from './net/all-pairs.js';
+import { describe } from './net/arguments.js';
 import { ConfigWatch, type LinkSpeed } from './net/config-watch.js';
 import { ControlSession } from './net/control/control-session.js';
 import { NetControl } from './net/control/net-control.js';
@@ -204,17 +205,18 @@ export class NetDevice extends EventEmitter<NetDeviceEvents> {
   static async open(target: string | Transport, options: NetDeviceOptions = {}): Promise<NetDevice> {
     checkTarget(target);
     let transport = typeof target === 'string' ? undefined : target;
+    let log: Logger | undefined;
     try {
       const settings = checkOptions(options);
       if (transport !== undefined) checkOptionsWithoutPci(settings);
-      const log = settings.logger ?? (await defaultLogger());
+      log = settings.logger ?? (await defaultLogger());
       settings.signal?.throwIfAborted();
       transport ??= await openAddress(target as string, settings, log);
       return await NetDevice.bringUp(transport, settings, log);
     } catch (error) {
       // The reason why opening failed matters more than what may go wrong now.
       await transport?.close().catch((closeError: unknown) => {
-        options.logger?.error({ err: closeError }, 'device could not be given back');
+        log?.error({ err: closeError }, 'device could not be given back');
       });
       throw error;
     }
@@ -605,9 +607,10 @@ export class NetDevice extends EventEmitter<NetDeviceEvents> {
 /** From JavaScript anything may come; a transport that can not be closed must not be opened. */
 function checkTarget(target: unknown): void {
   if (typeof target === 'string') return;
-  if (typeof target === 'object' && target !== null && 'close' in target) return;
-  throw new UsageError('OPTION_INVALID', `${String(target)} is no device`, {
-    remedy: 'Give a PCI address such as 0000:00:10.0, or a transport.',
+  if (typeof target === 'object' && target !== null && 'close' in target && 'notify' in target) return;
+  throw new UsageError('OPTION_INVALID', `${describe(target)} is no device`, {
+    remedy:
+      'Give a PCI address such as 0000:00:10.0, or a transport, such as createSimulatedDevice().transport.',
   });
 }
 

@@ -2,6 +2,7 @@
  * Choosing among the features that a device offers (VIRTIO 1.3, 2.2).
  */
 import { DeviceError, UsageError } from '../errors.js';
+import { requireFields, requireList } from './arguments.js';
 import {
   FEATURE_NAMES,
   featureEntry,
@@ -22,6 +23,8 @@ export interface FeatureWishes {
   /** These are not negotiated, even where the driver would use them. */
   readonly unwanted?: readonly FeatureName[];
 }
+
+const LISTS = ['required', 'wanted', 'extra', 'unwanted'] as const satisfies (keyof FeatureWishes)[];
 
 /** What the transport has to say about the negotiation. */
 export interface NegotiationTerms {
@@ -108,6 +111,8 @@ export function chooseFeatures(
  * @throws UsageError OPTION_INVALID
  */
 export function checkFeatureWishes(wishes: FeatureWishes): void {
+  requireFields('The option features', wishes, LISTS);
+  for (const list of LISTS) if (wishes[list] !== undefined) requireList(`features.${list}`, wishes[list]);
   const { required = [], wanted = [], extra = [], unwanted = [] } = wishes;
   for (const name of [...required, ...wanted, ...extra, ...unwanted]) {
     if (!isFeatureName(name)) throw invalid(`${String(name)} is not the name of a feature`);
@@ -121,6 +126,22 @@ export function checkFeatureWishes(wishes: FeatureWishes): void {
   for (const name of unwanted) {
     if (featureEntry(name).support === 'required') throw invalid(`The driver can not work without ${name}`);
   }
+  checkNeeds([...required, ...wanted, ...extra], wishes);
+}
+
+/** What is asked for without what it needs would never be negotiated, whatever the device offers. */
+function checkNeeds(asked: readonly FeatureName[], wishes: FeatureWishes): void {
+  const usable = FEATURE_NAMES.filter((name) => isUsed(name, wishes));
+  const bits = usable.reduce((sum, name) => sum | featureMask(name), 0n);
+  for (const name of asked) {
+    const unmet = unmetNeeds(name, bits);
+    if (unmet.length === 0) continue;
+    const needs = unmet.join(' and ');
+    throw invalid(
+      `${name} needs ${needs}, which the options leave out`,
+      `Ask for ${needs} too, or for neither.`,
+    );
+  }
 }
 
 /** Whether the feature exists on the interface. */
@@ -129,7 +150,8 @@ function isOf(name: FeatureName, legacy: boolean): boolean {
   return only === undefined || (only === 'legacy') === legacy;
 }
 
-function isUsed(
+/** Whether the driver uses the feature where it is offered. */
+export function isUsed(
   name: FeatureName,
   { required = [], wanted, extra = [], unwanted = [] }: FeatureWishes,
 ): boolean {
@@ -163,11 +185,15 @@ function odditiesOf(offered: bigint, legacy: boolean): string[] {
 }
 
 function missingFeatures(lacking: readonly FeatureName[], offered: bigint, chosen: bigint): DeviceError {
-  const unmet = lacking.filter((name) => (offered & featureMask(name)) !== 0n);
-  const needs = unmet.map((name) => `; ${name} needs ${unmetNeeds(name, chosen).join(' and ')}`).join('');
+  const isOffered = (name: FeatureName): boolean => (offered & featureMask(name)) !== 0n;
+  const absent = lacking.filter((name) => !isOffered(name)).join(', ');
+  const unmet = lacking
+    .filter(isOffered)
+    .map((name) => `${name} needs ${unmetNeeds(name, chosen).join(' and ')}, which was not negotiated`);
+  const offer = `it offers ${namesOf(offered).join(', ') || 'nothing'}`;
   return new DeviceError(
     'DEVICE_FEATURE_MISSING',
-    `The device does not offer ${lacking.join(', ')}; it offers ${namesOf(offered).join(', ') || 'nothing'}${needs}`,
+    [...(absent === '' ? [] : [`The device does not offer ${absent}`]), ...unmet, offer].join('; '),
     lacking.includes('VIRTIO_F_VERSION_1')
       ? {
           remedy:

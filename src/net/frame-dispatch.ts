@@ -1,5 +1,6 @@
 import { UsageError } from '../errors.js';
 import type { PacketBuffer } from '../memory/packet-buffer.js';
+import { describe, requireFields, requireSignal } from './arguments.js';
 import { FrameStream } from './frame-stream.js';
 import { guard } from './guard.js';
 import type { ReceiveQueue } from './receive-queue.js';
@@ -50,12 +51,15 @@ export class FrameDispatch {
    *
    * @throws UsageError OPTION_INVALID; the signal's reason
    */
-  openChecked({ limit = DEFAULT_STREAM_LIMIT, signal }: FramesOptions): FrameStream {
+  openChecked(options: FramesOptions): FrameStream {
+    requireFields('The iteration', options, ['limit', 'signal'] satisfies (keyof FramesOptions)[]);
+    const { limit = DEFAULT_STREAM_LIMIT, signal } = options;
     if (!Number.isInteger(limit) || limit < 1) {
-      throw new UsageError('OPTION_INVALID', `limit is ${String(limit)}`, {
+      throw new UsageError('OPTION_INVALID', `limit is ${describe(limit)}`, {
         remedy: 'Give a whole number above 0.',
       });
     }
+    requireSignal(signal);
     signal?.throwIfAborted();
     return this.open(limit, signal);
   }

@@ -1,6 +1,7 @@
 /** Options that are right one by one, but can not be met together. */
 import { UsageError } from '../errors.js';
 import { featureEntry, type FeatureName } from './feature-table.js';
+import { isUsed } from './features.js';
 import type { NetDeviceOptions, Settings } from './options.js';
 
 /** The legacy interface has room for so many feature bits (VIRTIO 1.3, 4.1.4.8). */
@@ -52,12 +53,11 @@ function checkInterrupts({ interrupts, interruptMode, maxVectors }: Settings): v
 }
 
 function checkQueuePairs({ features, queuePairs }: Settings): void {
-  const { unwanted = [] } = features;
-  const lacks = (name: FeatureName): boolean => unwanted.includes(name);
+  const lacks = (name: FeatureName): boolean => !isUsed(name, features);
   const canNot = lacks('VIRTIO_NET_F_CTRL_VQ') || (lacks('VIRTIO_NET_F_MQ') && lacks('VIRTIO_NET_F_RSS'));
   if (queuePairs === 1 || !canNot) return;
   throw invalid(
-    `queuePairs is ${queuePairs}, but unwanted are ${unwanted.join(', ')}`,
+    `queuePairs is ${queuePairs}, but the option features leaves out what that needs`,
     'More than one queue pair needs VIRTIO_NET_F_CTRL_VQ, and VIRTIO_NET_F_MQ or VIRTIO_NET_F_RSS.',
   );
 }

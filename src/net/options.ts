@@ -1,5 +1,6 @@
 import { UsageError } from '../errors.js';
 import type { Logger } from '../log.js';
+import { describe, requireBoolean, requireFields, requireSignal } from './arguments.js';
 import { checkFeatureWishes, type FeatureWishes } from './features.js';
 import { checkConflicts } from './option-conflicts.js';
 
@@ -109,7 +110,9 @@ const MOST_QUEUE_PAIRS = 32768;
 const MOST_VECTORS = 2048;
 const LONGEST_TIMEOUT = 2 ** 31 - 1;
 
-const NAMES = new Set<string>([
+const LOG_METHODS = ['debug', 'info', 'warn', 'error'] as const satisfies (keyof Logger)[];
+
+const NAMES: readonly string[] = [
   'features',
   'interrupts',
   'queueSize',
@@ -129,7 +132,7 @@ const NAMES = new Set<string>([
   'takeOver',
   'logger',
   'signal',
-] satisfies (keyof NetDeviceOptions)[]);
+] satisfies (keyof NetDeviceOptions)[];
 
 /**
  * Checks the options and fills the defaults in.
@@ -137,10 +140,7 @@ const NAMES = new Set<string>([
  * @throws UsageError OPTION_INVALID
  */
 export function checkOptions(options: NetDeviceOptions): Settings {
-  const unknown = Object.keys(options).filter((name) => !NAMES.has(name));
-  if (unknown.length > 0) {
-    throw invalid(`There is no option ${unknown.join(', ')}`, `The options are ${[...NAMES].join(', ')}.`);
-  }
+  requireFields('The group of options', options, NAMES);
   const { features = {}, queueSize, poolSize, bufferSize, maxVectors } = options;
   checkFeatureWishes(features);
   // Whether it must be a power of two depends on the ring format, which is known only after the negotiation.
@@ -148,9 +148,14 @@ export function checkOptions(options: NetDeviceOptions): Settings {
   if (poolSize !== undefined) checkInteger('poolSize', poolSize, 2, LARGEST_POOL);
   if (bufferSize !== undefined) checkInteger('bufferSize', bufferSize, SMALLEST_BUFFER, LARGEST_BUFFER);
   if (maxVectors !== undefined) checkInteger('maxVectors', maxVectors, 1, MOST_VECTORS);
+  const { interrupts = true, takeOver = false, logger, signal } = options;
+  requireBoolean('interrupts', interrupts);
+  requireBoolean('takeOver', takeOver);
+  checkLogger(logger);
+  requireSignal(signal);
   const settings: Settings = {
     features,
-    interrupts: options.interrupts ?? true,
+    interrupts,
     queueSize,
     poolSize,
     bufferSize,
@@ -165,9 +170,9 @@ export function checkOptions(options: NetDeviceOptions): Settings {
     pciInterface: checkChoice('pciInterface', options.pciInterface ?? 'auto', ['auto', 'modern', 'legacy']),
     interruptMode: checkChoice('interruptMode', options.interruptMode ?? 'auto', ['auto', 'msix', 'intx']),
     maxVectors,
-    takeOver: options.takeOver ?? false,
-    logger: options.logger,
-    signal: options.signal,
+    takeOver,
+    logger,
+    signal,
   };
   checkConflicts(settings);
   return settings;
@@ -179,12 +184,23 @@ function checkChoice<Choice extends string>(
   choices: readonly NoInfer<Choice>[],
 ): Choice {
   if (choices.includes(value)) return value;
-  throw invalid(`${name} is ${value}`, `Give one of ${choices.join(', ')}.`);
+  throw invalid(`${name} is ${describe(value)}`, `Give one of ${choices.join(', ')}.`);
+}
+
+/** One that lacks a method would fail somewhere on the way, with the device taken over. */
+function checkLogger(logger: Partial<Logger> | null | undefined): void {
+  if (logger === undefined) return;
+  const lacking = LOG_METHODS.filter((name) => typeof logger?.[name] !== 'function');
+  if (lacking.length === 0) return;
+  throw invalid(
+    `logger is ${describe(logger)} without ${lacking.join(', ')}`,
+    `Give a pino logger, or an object with the methods ${LOG_METHODS.join(', ')}.`,
+  );
 }
 
 function checkInteger(name: string, value: number, least: number, most: number): number {
   if (!Number.isInteger(value) || value < least || value > most) {
-    throw invalid(`${name} is ${String(value)}`, `Give a whole number from ${least} to ${most}.`);
+    throw invalid(`${name} is ${describe(value)}`, `Give a whole number from ${least} to ${most}.`);
   }
   return value;
 }

@@ -5,6 +5,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { UsageError } from '../errors.js';
 import { PacketBuffer } from '../memory/packet-buffer.js';
 import type { PacketPool } from '../memory/packet-pool.js';
+import { requireSignal } from './arguments.js';
 import { AbortWatch } from './abort-watch.js';
 import { takeFilled } from './take-filled.js';
 import type { TransmitQueue } from './transmit-queue.js';
@@ -58,6 +59,7 @@ export class Sender {
    * @returns a promise that settles when the driver has taken the frame over
    */
   async send(frame: Uint8Array | PacketBuffer, signal: AbortSignal | undefined): Promise<void> {
+    requireSignal(signal);
     signal?.throwIfAborted();
     if (frame instanceof PacketBuffer) this.queue.checkPacket(frame);
     else this.queue.checkFrame(frame);
@@ -75,6 +77,7 @@ export class Sender {
 
   /** Waits until the device has finished all frames that were handed over. */
   async flush(signal: AbortSignal | undefined): Promise<void> {
+    requireSignal(signal);
     signal?.throwIfAborted();
     this.queue.reclaim();
     if (this.frames.length === 0 && this.queue.ring.outstanding === 0) return;

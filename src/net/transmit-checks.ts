@@ -4,6 +4,7 @@
 import { UsageError } from '../errors.js';
 import { GSO, OWNER, type PacketBuffer } from '../memory/packet-buffer.js';
 import type { PacketPool } from '../memory/packet-pool.js';
+import { isBytes } from './arguments.js';
 import { descriptorsFor } from './buffer-chain.js';
 import { ETHERNET_HEADER_SIZE, VLAN_TAG_SIZE } from './header.js';
 import type { TransmitOffloads } from './transmit-offloads.js';
@@ -61,8 +62,7 @@ export class TransmitChecks {
 
   /** Why a frame may not be sent; undefined if it may. */
   refusalOfFrame(frame: Uint8Array): UsageError | undefined {
-    // By its tag, which is that of a Buffer and of an array from another realm too.
-    if (Object.prototype.toString.call(frame) !== '[object Uint8Array]') {
+    if (!isBytes(frame)) {
       return new UsageError('OPTION_INVALID', 'What is to be sent is no Uint8Array', {
         remedy: 'Give the bytes as a Uint8Array or Buffer, or a packet of this device.',
       });

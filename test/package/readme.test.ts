@@ -56,7 +56,7 @@ describe('the tables of the README', () => {
   it('have every option, and no other', async () => {
     const open = NetDevice.open(createSimulatedDevice().transport, { none: 1 } as object);
     const error: unknown = await open.catch((reason: unknown) => reason);
-    const known = /The options are (.*)\.$/.exec((error as Error).message)?.[1].split(', ');
+    const known = /an object with some of (.*)\.$/.exec((error as Error).message)?.[1].split(', ');
     const [, section] = readme.split('\n### Options\n');
     const rows = section.split('\n### ')[0].matchAll(/^\| `(\w+)`/gm);
     expect(Array.from(rows, ([, name]) => name)).toEqual(known);

@@ -1,4 +1,5 @@
 /** Notification coalescing: fewer interrupts, each for more frames (VIRTIO 1.3, 5.1.6.5.9). */
+import { requireFields } from '../arguments.js';
 import { requireInteger } from './requirements.js';
 
 /** When the device interrupts: as soon as one of the two is reached. With 0 in either it does so for each frame. */
@@ -17,7 +18,10 @@ const COALESCING_LENGTH = 8;
  *
  * @throws UsageError OPTION_INVALID
  */
-export function encodeCoalescing({ maxPackets, maxMicroseconds }: Coalescing): Uint8Array {
+export function encodeCoalescing(coalescing: Coalescing): Uint8Array {
+  const names = ['maxPackets', 'maxMicroseconds'] satisfies (keyof Coalescing)[];
+  requireFields('Coalescing', coalescing, names);
+  const { maxPackets, maxMicroseconds } = coalescing;
   requireInteger('maxPackets', maxPackets, 0, MOST);
   requireInteger('maxMicroseconds', maxMicroseconds, 0, MOST);
   const bytes = new Uint8Array(COALESCING_LENGTH);

@@ -1,4 +1,5 @@
 /** Which receive offloads the device makes use of (VIRTIO 1.3, 5.1.6.5.8). */
+import { describe, requireList } from '../arguments.js';
 import {
   featureEntry,
   featureMask,
@@ -18,9 +19,10 @@ const OFFLOADS: readonly FeatureName[] = [...RECEIVE_OFFLOADS, 'VIRTIO_NET_F_GUE
  * @throws UsageError FEATURE_NOT_NEGOTIATED, OPTION_INVALID
  */
 export function encodeGuestOffloads(names: readonly FeatureName[], features: NegotiatedFeatures): Uint8Array {
-  const alien = names.find((name) => !OFFLOADS.includes(name));
-  if (alien !== undefined) {
-    throw invalid(`${alien} is no receive offload`, `Name some of ${OFFLOADS.join(', ')}.`);
+  requireList('The list of receive offloads', names);
+  const at = names.findIndex((name) => !OFFLOADS.includes(name));
+  if (at >= 0) {
+    throw invalid(`${describe(names[at])} is no receive offload`, `Name some of ${OFFLOADS.join(', ')}.`);
   }
   requireFeatures(features, 'A receive offload', ...names);
   const bits = names.reduce((sum, name) => sum | featureMask(name), 0n);

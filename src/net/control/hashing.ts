@@ -2,6 +2,7 @@
  * What the device hashes of received frames, and where it puts them accordingly: receive side scaling
  * (VIRTIO 1.3, 5.1.6.4.3, 5.1.6.4.4, 5.1.6.5.6.4, 5.1.6.5.7).
  */
+import { describe, requireBytes, requireFields, requireList } from '../arguments.js';
 import type { HashCapabilities } from '../config-space.js';
 import { invalid, requireInteger } from './requirements.js';
 
@@ -57,14 +58,29 @@ export interface RssConfig extends HashConfig {
 /** Receive side scaling as it was set, with the defaults filled in. */
 export type RssSettings = Required<RssConfig>;
 
+const HASH_FIELDS = ['types', 'key'] as const satisfies (keyof HashConfig)[];
+const RSS_FIELDS = [
+  ...HASH_FIELDS,
+  'table',
+  'unclassified',
+  'transmitPairs',
+] as const satisfies (keyof RssConfig)[];
+
 const DEFAULT_KEY_LENGTH = 40;
 const DEFAULT_TABLE_LENGTH = 128;
 
 /** @throws UsageError OPTION_INVALID */
 export function completeHash(config: HashConfig, device: HashCapabilities): Required<HashConfig> {
+  requireFields('The hash', config, HASH_FIELDS);
+  return completed(config, device);
+}
+
+function completed(config: HashConfig, device: HashCapabilities): Required<HashConfig> {
   const { types = namesOf(HASH_TYPES, device.hashTypes), key = randomKey() } = config;
   bitsOf('Hash type', HASH_TYPES, types, device.hashTypes);
-  requireInteger('The length of the key', key.length, 0, device.maxKeySize);
+  requireBytes('The key', key);
+  // Where something is hashed there must be a key; devices refuse the command otherwise.
+  requireInteger('The length of the key', key.length, types.length === 0 ? 0 : 1, device.maxKeySize);
   return { types: [...types], key: Uint8Array.from(key) };
 }
 
@@ -73,15 +89,16 @@ export function completeHash(config: HashConfig, device: HashCapabilities): Requ
  * @throws UsageError OPTION_INVALID
  */
 export function completeRss(config: RssConfig, device: HashCapabilities, pairs: number): RssSettings {
-  const { unclassified = 0, transmitPairs = pairs } = config;
-  const table = config.table ?? Array.from({ length: DEFAULT_TABLE_LENGTH }, (_, entry) => entry % pairs);
+  requireFields('Receive side scaling', config, RSS_FIELDS);
+  const { table = evenTable(pairs), unclassified = 0, transmitPairs = pairs } = config;
+  requireList('The table', table);
   requireInteger('The length of the table', table.length, 1, device.maxTableLength);
   if ((table.length & (table.length - 1)) !== 0) {
     throw invalid(`The table has ${table.length} entries`, 'Their number is a power of two.');
   }
   for (const pair of [...table, unclassified]) requireInteger('A queue pair', pair, 0, pairs - 1);
   requireInteger('transmitPairs', transmitPairs, 1, pairs);
-  return { ...completeHash(config, device), table: [...table], unclassified, transmitPairs };
+  return { ...completed(config, device), table: [...table], unclassified, transmitPairs };
 }
 
 /** struct virtio_net_rss_config; a queue pair's number is bits 1 to 16 of its receive queue's (5.1.6.5.7.1). */
@@ -124,11 +141,13 @@ function bitsOf<Name extends string>(
   names: readonly Name[],
   supported: number,
 ): number {
+  requireList(`${what}s`, names);
   const able = namesOf(bits, supported);
-  const alien = names.find((name) => !able.includes(name));
-  if (alien === undefined) return sum(bits, names);
+  // Not what is found, which may be undefined itself.
+  const at = names.findIndex((name) => !able.includes(name));
+  if (at < 0) return sum(bits, names);
   throw invalid(
-    `${what} ${alien} is not supported by the device`,
+    `${what} ${describe(names[at])} is not supported by the device`,
     `It supports ${able.join(', ') || 'none'}.`,
   );
 }
@@ -139,6 +158,11 @@ function namesOf<Name extends string>(bits: Readonly<Record<Name, number>>, set:
 
 function sum<Name extends string>(bits: Readonly<Record<Name, number>>, names: readonly Name[]): number {
   return names.reduce((all, name) => all | bits[name], 0);
+}
+
+/** Names all pairs in turn. */
+function evenTable(pairs: number): number[] {
+  return Array.from({ length: DEFAULT_TABLE_LENGTH }, (_, entry) => entry % pairs);
 }
 
 function randomKey(): Uint8Array {

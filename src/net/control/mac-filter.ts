@@ -1,5 +1,6 @@
 /** MAC addresses as the control queue takes them (VIRTIO 1.3, 5.1.6.5.2). */
 import { UsageError } from '../../errors.js';
+import { requireBytes, requireFields, requireList } from '../arguments.js';
 import { formatMac, MAC_LENGTH, parseMac } from '../../packet/address.js';
 
 /** A MAC address: text such as `52:54:00:12:34:56`, or its six bytes. */
@@ -17,6 +18,7 @@ const COUNT_LENGTH = 4;
 
 /** @throws UsageError ADDRESS_MALFORMED */
 export function toMac(address: MacAddress): Uint8Array {
+  if (typeof address !== 'string') requireBytes('A MAC address', address, 'ADDRESS_MALFORMED');
   const bytes = typeof address === 'string' ? parseMac(address) : Uint8Array.from(address);
   if (bytes.length === MAC_LENGTH) return bytes;
   throw new UsageError('ADDRESS_MALFORMED', `A MAC address has ${MAC_LENGTH} bytes, not ${bytes.length}`);
@@ -38,9 +40,13 @@ export function toCardMac(address: MacAddress): Uint8Array {
 /**
  * The data of VIRTIO_NET_CTRL_MAC_TABLE_SET: two of struct virtio_net_ctrl_mac, unicast addresses first.
  *
- * @throws UsageError ADDRESS_MALFORMED
+ * @throws UsageError ADDRESS_MALFORMED, OPTION_INVALID
  */
-export function encodeMacTable({ unicast = [], multicast = [] }: MacTable): [Uint8Array, Uint8Array] {
+export function encodeMacTable(table: MacTable): [Uint8Array, Uint8Array] {
+  requireFields('The table of MAC addresses', table, ['unicast', 'multicast'] satisfies (keyof MacTable)[]);
+  const { unicast = [], multicast = [] } = table;
+  requireList('unicast', unicast);
+  requireList('multicast', multicast);
   return [encodeList(unicast, false), encodeList(multicast, true)];
 }
 

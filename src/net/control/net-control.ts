@@ -1,6 +1,7 @@
 /**
  * NetControl: what a program can set on a card, through its control queue (VIRTIO 1.3, 5.1.6.5).
  */
+import { requireFields } from '../arguments.js';
 import { MAC_AT } from '../config-space.js';
 import type { FeatureName } from '../feature-table.js';
 import type { Direction } from '../recovery-report.js';
@@ -149,10 +150,11 @@ export class NetControl {
 
   /** Sets when the device interrupts, for all receive queues, all transmit queues, or both. */
   async setCoalescing(coalescing: { receive?: Coalescing; transmit?: Coalescing }): Promise<void> {
-    const { receive, transmit } = coalescing;
     this.session.require('Notification coalescing', 'VIRTIO_NET_F_NOTF_COAL');
-    const ofReceive = receive && encodeCoalescing(receive);
-    const ofTransmit = transmit && encodeCoalescing(transmit);
+    requireFields('Coalescing of all queues', coalescing, ['receive', 'transmit']);
+    const { receive, transmit } = coalescing;
+    const ofReceive = receive === undefined ? undefined : encodeCoalescing(receive);
+    const ofTransmit = transmit === undefined ? undefined : encodeCoalescing(transmit);
     if (ofReceive) await this.setAllCoalescing('receive', COMMANDS.NOTF_COAL_RX_SET, ofReceive);
     if (ofTransmit) await this.setAllCoalescing('transmit', COMMANDS.NOTF_COAL_TX_SET, ofTransmit);
   }

@@ -1,7 +1,7 @@
 /** Receive modes (VIRTIO 1.3, 5.1.6.5.1). */
+import { requireBoolean, requireFields } from '../arguments.js';
 import type { FeatureName } from '../feature-table.js';
 import { COMMANDS, type ControlCommand } from './commands.js';
-import { invalid } from './requirements.js';
 
 /** Which frames the card receives whatever their destination, and which not at all. What is not given stays as it is. */
 export interface ReceiveMode {
@@ -38,15 +38,8 @@ export const RECEIVE_MODES = {
  * @throws UsageError OPTION_INVALID
  */
 export function checkReceiveMode(mode: ReceiveMode): void {
+  requireFields('The receive mode', mode, Object.keys(RECEIVE_MODES));
   for (const [name, value] of Object.entries<unknown>({ ...mode })) {
-    if (!Object.hasOwn(RECEIVE_MODES, name)) {
-      throw invalid(
-        `There is no receive mode ${name}`,
-        `Name some of ${Object.keys(RECEIVE_MODES).join(', ')}.`,
-      );
-    }
-    if (value !== undefined && typeof value !== 'boolean') {
-      throw invalid(`Receive mode ${name} is a ${typeof value}`, 'Give true or false.');
-    }
+    if (value !== undefined) requireBoolean(`Receive mode ${name}`, value);
   }
 }

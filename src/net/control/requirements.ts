@@ -1,5 +1,6 @@
 /** What a setting of the card asks for before the device sees anything of it. */
 import { UsageError } from '../../errors.js';
+import { describe } from '../arguments.js';
 import { featureEntry, type FeatureName } from '../feature-table.js';
 import type { NegotiatedFeatures } from '../features.js';
 
@@ -31,13 +32,13 @@ function remedyFor(features: NegotiatedFeatures, name: FeatureName): string {
 /** @throws UsageError OPTION_INVALID */
 export function requireInteger(what: string, value: number, least: number, most: number): void {
   if (Number.isInteger(value) && value >= least && value <= most) return;
-  throw invalid(`${what} is ${String(value)}`, `Give a whole number from ${least} to ${most}.`);
+  throw invalid(`${what} is ${describe(value)}`, `Give a whole number from ${least} to ${most}.`);
 }
 
 /** @throws UsageError OPTION_INVALID for what is neither, as may come from JavaScript */
 export function requireDirection(direction: string): void {
   if (direction === 'receive' || direction === 'transmit') return;
-  throw invalid(`${direction} is no direction`, 'Give receive or transmit.');
+  throw invalid(`${describe(direction)} is no direction`, 'Give receive or transmit.');
 }
 
 export function invalid(what: string, remedy: string): UsageError {
