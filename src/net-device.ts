@@ -294,7 +294,8 @@ export class NetDevice extends EventEmitter<NetDeviceEvents> {
    * Lends a queue pair to a worker thread, which uses it with `attachQueuePair()`: with packet buffers of its own, and no
    * lock or message on the way of a packet. This thread stays in charge of the device; it no longer sends or receives
    * over the pair. The pair comes back when the device is next started or closed after the worker has closed the pair or
-   * has ended. A worker that does not come to rest within `drainTimeout` when the device does has lost it.
+   * has ended. A worker that has not come to rest half a second after `drainTimeout`, when the
+   * device does, has lost it.
    *
    * @param number - of the pair, from 0 on
    * @returns what to hand to the worker, with its `transferList`
@@ -309,7 +310,7 @@ export class NetDevice extends EventEmitter<NetDeviceEvents> {
       throw new UsageError('DEVICE_ALREADY_STARTED', `${this.address} is ${this.state}`, {
         remedy: 'Share queue pairs before start(), or after stop().',
       });
-    if (datapath.takeBack()) this.servePairs();
+    datapath.takeBack(() => this.servePairs());
     if (leases.get(number) !== undefined) throw lentAway(number, this.address);
     const { sharing } = transport;
     if (sharing === undefined) {

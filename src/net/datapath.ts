@@ -65,11 +65,16 @@ export class Datapath {
     this.chooseOwn();
   }
 
-  /** Takes pairs back whose lease is over; says whether there were any. The device must be at rest. */
-  takeBack(): boolean {
-    const any = this.options.leases.takeBack();
-    if (any) this.chooseOwn();
-    return any;
+  /**
+   * Takes pairs back whose lease is over. The device must be at rest.
+   *
+   * @param onTaken - called if there were any, also where their memory can not be given back
+   */
+  takeBack(onTaken: () => void): void {
+    this.options.leases.takeBack(() => {
+      this.chooseOwn();
+      onTaken();
+    });
   }
 
   /** Why one of the queues is out of use, if one is. */

@@ -32,12 +32,17 @@ export function negotiateAgain({ transport, features }: DeviceParts): void {
   });
 }
 
-/** Ends all activity and resets the device. One whose interrupts can not be turned off is reset all the same. */
-export async function haltAndReset({ datapath, control, transport, settings }: DeviceParts): Promise<void> {
+/**
+ * Ends all activity, that of other threads as well, and resets the device: once it was reset nobody may notify it (VIRTIO
+ * 1.3, 3.1.1). One whose interrupts can not be turned off is reset all the same.
+ */
+export async function haltAndReset(parts: DeviceParts): Promise<void> {
+  const { datapath, control, transport, leases, settings } = parts;
   control.halt();
   try {
     datapath.halt();
   } finally {
+    await leases.settle(settings.drainTimeout);
     await resetDevice(transport, settings.resetTimeout);
   }
 }

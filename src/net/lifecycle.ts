@@ -243,7 +243,7 @@ export class Lifecycle {
       await resetDevice(transport, settings.resetTimeout);
       this.fresh = false;
     }
-    if (datapath.takeBack()) this.hooks.onPairsChanged();
+    datapath.takeBack(() => this.hooks.onPairsChanged());
     if (!this.fresh) negotiateAgain(this.parts);
     this.fresh = false;
     datapath.enable();
@@ -301,12 +301,11 @@ export class Lifecycle {
    * @returns what was lost with the buffers
    */
   async resetNow(reason: Error | undefined): Promise<LostFrames[]> {
-    const { datapath, queuePairs, control, config, transport, leases, settings } = this.parts;
+    const { datapath, queuePairs, control, config, transport, leases } = this.parts;
     this.fresh = false;
     await haltAndReset(this.parts);
     control.reset();
     config.reset();
-    await leases.settle(settings.drainTimeout);
     const lost = queuePairs.map((pair) => {
       const ours = pair.reset();
       return leases.get(pair.number)?.takeLost() ?? ours;

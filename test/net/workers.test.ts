@@ -1,7 +1,7 @@
 /** Queue pairs in worker threads, with the software device behind them. */
 import { once } from 'node:events';
-import { Worker } from 'node:worker_threads';
-import { afterEach, describe, expect, it } from 'vitest';
+import { MessagePort, Worker } from 'node:worker_threads';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import { attachQueuePair, NetDevice, type NetDeviceOptions, type SharedQueuePair } from '../../src/index.js';
 import type { SimulatedDevice, SimulatedDeviceOptions, SimulatedFeature } from '../../src/sim/index.js';
 import type { Way } from './fixtures/pair-worker.js';
@@ -44,17 +44,25 @@ async function open(options: NetDeviceOptions = {}, sim: SimulatedDeviceOptions 
 /** A worker, and what it has told so far. */
 class PairWorker extends Worker {
   readonly told: { event: string; value?: unknown }[] = [];
+  private readonly running: Int32Array;
 
   constructor(pair: SharedQueuePair, way: Way) {
+    const running = new Int32Array(new SharedArrayBuffer(4));
     super(START, {
       eval: true,
       execArgv: [],
-      workerData: { pair, way },
+      workerData: { pair, way, running },
       transferList: pair.transferList,
     });
+    this.running = running;
     this.on('message', (message: { event: string; value?: unknown }) => this.told.push(message));
     this.on('error', () => undefined);
     workers.push(this);
+  }
+
+  /** Whether its pair runs, as it sees that at this very moment. */
+  get isRunning(): boolean {
+    return Atomics.load(this.running, 0) === 1;
   }
 
   /** Waits until it has told that, and forgets all before. */
@@ -75,6 +83,10 @@ function arrive(sim: SimulatedDevice, pair: number, frame: Uint8Array): boolean 
 
 async function until(condition: () => boolean): Promise<void> {
   while (!condition()) await new Promise((resolve) => setTimeout(resolve, 1));
+}
+
+function isInterrupt(message: unknown): boolean {
+  return (message as { kind?: string }).kind === 'interrupt';
 }
 
 /** Shares pair 1; that a worker has ended may be known a little later than its exit. */
@@ -247,6 +259,78 @@ describe('a device with a pair in a worker', () => {
       await Promise.all([worker.terminate(), device.stop()]);
     }
     expect(sim.violations).toEqual([]);
+  });
+
+  it.each(['stop', 'reset', 'fail'] as const)('lets it come to rest before it is reset: %s', async (how) => {
+    const sim = createSimulatedDevice({ features: FEATURES, host: null });
+    const { transport } = sim;
+    const restedAtReset: boolean[] = [];
+    let worker: PairWorker | undefined;
+    const watched = overriding(transport, {
+      writeStatus: (status) => {
+        if (status === 0 && transport.readStatus() !== 0) restedAtReset.push(worker?.isRunning === false);
+        transport.writeStatus(status);
+      },
+    });
+    const device = await NetDevice.open(watched, { queuePairs: 2, recovery: 'automatic' });
+    const dozy = new PairWorker(device.shareQueuePair(1), 'dozy');
+    worker = dozy;
+    await device.start();
+    await until(() => dozy.isRunning);
+    restedAtReset.length = 0;
+    if (how === 'fail') {
+      const recovered = once(device, 'recovered');
+      sim.needsReset();
+      await recovered;
+    } else {
+      await device[how]();
+    }
+    expect(restedAtReset).toEqual([true]);
+    await device.close();
+  });
+
+  it('leaves the pair to a worker that is not waited for, as no frames are', async () => {
+    const { device } = await open({ drainTimeout: 0 });
+    const worker = new PairWorker(device.shareQueuePair(1), 'dozy');
+    await device.start();
+    await until(() => worker.isRunning);
+    await device.reset();
+    await device.stop();
+    await device.start();
+    expect(() => device.queuePair(1).receive([])).toThrow(withCode('QUEUE_PAIR_SHARED'));
+    await until(() => worker.isRunning);
+  });
+
+  it('leaves the pair to a worker whose answer came while its own thread was busy', async () => {
+    const { device } = await open({ drainTimeout: 10 });
+    const worker = new PairWorker(device.shareQueuePair(1), 'dozy');
+    await device.start();
+    await until(() => worker.isRunning);
+    const stopped = device.stop();
+    await new Promise((resolve) => setImmediate(resolve));
+    // Longer than the worker may take. After this turn timers are looked at before messages.
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1500);
+    await stopped;
+    await device.start();
+    expect(() => device.queuePair(1).receive([])).toThrow(withCode('QUEUE_PAIR_SHARED'));
+    await until(() => worker.isRunning);
+  });
+
+  it('piles no interrupts up for a worker that polls', async () => {
+    const features = FEATURES.filter((name) => name !== 'VIRTIO_F_RING_EVENT_IDX');
+    const { device, sim } = await open({}, { features });
+    const worker = new PairWorker(device.shareQueuePair(1), 'poll');
+    await device.start();
+    await worker.hear('polls');
+    const posted = vi.spyOn(MessagePort.prototype, 'postMessage');
+    try {
+      await expectEchoes(sim, 1, 200);
+      const interrupts = posted.mock.calls.filter(([message]) => isInterrupt(message));
+      // One for each queue, which the worker never gets to.
+      expect(interrupts.length).toBeLessThanOrEqual(2);
+    } finally {
+      posted.mockRestore();
+    }
   });
 
   it('passes on that the device uses fewer pairs', async () => {

@@ -18,10 +18,16 @@ export async function attachQueuePair(shared: SharedQueuePair): Promise<Attached
   const native = isNative(shared) ? await loadNative() : undefined;
   const block = new ControlBlock(shared.control);
   const what = `Queue pair ${shared.number} of ${shared.setup.device}`;
-  if (requestOf(block.request) === REQUEST.END)
-    throw new UsageError('DEVICE_CLOSED', `${what} was taken back`);
+  const checkLent = (): void => {
+    if (requestOf(block.request) === REQUEST.END)
+      throw new UsageError('DEVICE_CLOSED', `${what} was taken back`);
+  };
+  checkLent();
   if (!block.attach()) throw new UsageError('QUEUE_PAIR_SHARED', `${what} was attached already`);
   try {
+    // Whoever took it back before this knew of nobody to wait for, and has closed the eventfds: their numbers may be
+    // those of other files.
+    checkLent();
     return new AttachedQueuePair(shared, block, native);
   } catch (error) {
     shared.port.close();

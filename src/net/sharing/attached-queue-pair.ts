@@ -10,7 +10,7 @@ import type { FrameStream } from '../frame-stream.js';
 import { guard } from '../guard.js';
 import { NetQueuePair, type PairGate } from '../net-queue-pair.js';
 import { PairDatapath } from '../pair-datapath.js';
-import { QueuePair } from '../queue-pair.js';
+import { QueuePair, QUEUES_PER_PAIR } from '../queue-pair.js';
 import type { LostFrames } from '../recovery-report.js';
 import type { QueuePairStatistics } from '../statistics.js';
 import { BorrowedQueues } from './borrowed-queues.js';
@@ -224,7 +224,9 @@ export class AttachedQueuePair extends EventEmitter<AttachedQueuePairEvents> {
     const { receive, transmit } = this.queues;
     this.port.on('message', (message: DeviceMessage) => {
       this.look();
-      if (message.kind === 'interrupt') this.onInterrupt(message.queue);
+      if (message.kind !== 'interrupt') return;
+      this.block.takeInterrupt(message.queue % QUEUES_PER_PAIR);
+      this.onInterrupt(message.queue);
     });
     this.port.on('close', () => this.end());
     for (const [queue, fd] of this.setup.eventFds?.entries() ?? []) {
@@ -320,8 +322,8 @@ export class AttachedQueuePair extends EventEmitter<AttachedQueuePairEvents> {
   /** Waits with the whole thread: whoever polls in a loop gives the event loop no turn to wait in. */
   private drain(): void {
     const { transmit } = this.queues;
-    // The thread of the device gives up on this one after all of that time.
-    const deadline = performance.now() + this.setup.drainTimeout / 2;
+    // The thread of the device waits for this one a little longer.
+    const deadline = performance.now() + this.setup.drainTimeout;
     transmit.reclaim();
     while (
       transmit.ring.outstanding > 0 &&

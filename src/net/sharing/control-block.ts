@@ -1,5 +1,6 @@
 /**
- * The words that the thread of a device and that of a shared queue pair have in common. Each is written by one side.
+ * The words that the thread of a device and that of a shared queue pair have in common. Each but that of the
+ * interrupts is written by one side.
  *
  * What is asked of a pair stands in one word, which its thread looks at in every burst call: so it learns of it in a
  * busy loop, too, with no turn of the event loop and no message.
@@ -27,7 +28,9 @@ const STEP = 8;
 
 const REQUEST_AT = 0;
 const ATTACHED_AT = 1;
-const WORDS = 2;
+/** A bit for each queue of the pair: an interrupt was passed on, and its message was not read yet. */
+const INTERRUPTS_AT = 2;
+const WORDS = 3;
 
 const DOORBELL_NUMBERS = 3;
 /** Behind the doorbells of both queues. */
@@ -75,6 +78,16 @@ export class ControlBlock {
   /** Takes the pair for this thread; says whether no other had it. */
   attach(): boolean {
     return Atomics.compareExchange(this.words, ATTACHED_AT, 0, 1) === 0;
+  }
+
+  /** Notes that an interrupt is passed on; says whether the last one of the queue has been read. */
+  raiseInterrupt(queue: number): boolean {
+    return (Atomics.or(this.words, INTERRUPTS_AT, 1 << queue) & (1 << queue)) === 0;
+  }
+
+  /** The interrupt was read: the next one has to be passed on again. */
+  takeInterrupt(queue: number): void {
+    Atomics.and(this.words, INTERRUPTS_AT, ~(1 << queue));
   }
 
   /** Sleeps for that long, in milliseconds, or until it is woken. */

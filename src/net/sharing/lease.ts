@@ -6,7 +6,7 @@
  * does not say so in time has lost the pair: its memory is given up once the device was reset, and whatever the borrower
  * does to it then reaches nobody.
  */
-import { MessageChannel, threadId, type MessagePort } from 'node:worker_threads';
+import { MessageChannel, receiveMessageOnPort, threadId, type MessagePort } from 'node:worker_threads';
 import { QueueError, UsageError } from '../../errors.js';
 import type { Logger } from '../../log.js';
 import type { SharedEvent, TransportSharing } from '../../transport/sharing.js';
@@ -37,6 +37,12 @@ export interface LeaseParts {
   readonly used: boolean;
   onFailure(error: Error): void;
 }
+
+/**
+ * How much longer than the frames of a pair its worker is waited for, in milliseconds: it has to get to its event loop,
+ * whether or not frames are waited for.
+ */
+const GRACE_MS = 500;
 
 export class Lease {
   /** What the other thread is given. */
@@ -167,7 +173,10 @@ export class Lease {
 
   /** An interrupt came for a queue that has no eventfd of its own. */
   interrupt(queue: number): void {
-    if (!this.over) this.post({ kind: 'interrupt', queue });
+    // A worker that polls may never read messages: they must not pile up.
+    if (!this.over && this.block.raiseInterrupt(queue % QUEUES_PER_PAIR)) {
+      this.post({ kind: 'interrupt', queue });
+    }
   }
 
   eventFd(queue: number): number | undefined {
@@ -240,12 +249,19 @@ export class Lease {
   private async waitFor(timeout: number, isDone: () => boolean): Promise<boolean> {
     if (isDone()) return true;
     return new Promise((resolve) => {
+      const expire = (): void => {
+        // Where this thread was busy itself, the answer may have come long ago.
+        for (let next = receiveMessageOnPort(this.port); next; next = receiveMessageOnPort(this.port)) {
+          this.onMessage(next.message as PairMessage);
+        }
+        finish(isDone());
+      };
       const finish = (done: boolean): void => {
         clearTimeout(timer);
         this.onAnswer = () => undefined;
         resolve(done);
       };
-      const timer = setTimeout(() => finish(isDone()), timeout);
+      const timer = setTimeout(expire, timeout + GRACE_MS);
       this.onAnswer = () => {
         if (isDone()) finish(true);
       };

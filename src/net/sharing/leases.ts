@@ -57,15 +57,19 @@ export class Leases {
     await Promise.all(Array.from(this.leases.values(), (lease) => lease.end(timeout)));
   }
 
-  /** Takes the pairs back whose lease is over. The device must be at rest. Says whether there were any. */
-  takeBack(): boolean {
+  /**
+   * Takes the pairs back whose lease is over. The device must be at rest.
+   *
+   * @param onTaken - called if there were any, before their memory is given back, which may fail
+   */
+  takeBack(onTaken: () => void): void {
     const over = [...this.leases.values()].filter(({ isOver }) => isOver);
     for (const lease of over) {
       this.leases.delete(lease.number);
       this.past.set(lease.number, [...this.pastOf(lease.number), lease.statistics()]);
     }
+    if (over.length > 0) onTaken();
     freeAll(over);
-    return over.length > 0;
   }
 
   /** What the pair has counted in other threads: now, and before. */

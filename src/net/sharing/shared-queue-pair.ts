@@ -29,7 +29,7 @@ export interface SharedSetup {
   };
   readonly interrupts: boolean;
   readonly budget: number;
-  /** How long the thread may take to come to rest, in milliseconds. */
+  /** How long the thread waits for frames to leave before it comes to rest, in milliseconds. */
   readonly drainTimeout: number;
   /** In the order in which a queue pair allocates them. */
   readonly regions: readonly SharedRegion[];
