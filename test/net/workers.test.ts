@@ -4,6 +4,7 @@ import { MessagePort, Worker } from 'node:worker_threads';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { attachQueuePair, NetDevice, type NetDeviceOptions, type SharedQueuePair } from '../../src/index.js';
 import type { SimulatedDevice, SimulatedDeviceOptions, SimulatedFeature } from '../../src/sim/index.js';
+import type { ShareableRegion, TransportSharing } from '../../src/transport/sharing.js';
 import type { Way } from './fixtures/pair-worker.js';
 import {
   createSimulatedDevice,
@@ -265,18 +266,17 @@ describe('a device with a pair in a worker', () => {
     const sim = createSimulatedDevice({ features: FEATURES, host: null });
     const { transport } = sim;
     const restedAtReset: boolean[] = [];
-    let worker: PairWorker | undefined;
     const watched = overriding(transport, {
       writeStatus: (status) => {
-        if (status === 0 && transport.readStatus() !== 0) restedAtReset.push(worker?.isRunning === false);
+        if (status === 0 && transport.readStatus() !== 0)
+          restedAtReset.push(workers.at(-1)?.isRunning === false);
         transport.writeStatus(status);
       },
     });
     const device = await NetDevice.open(watched, { queuePairs: 2, recovery: 'automatic' });
-    const dozy = new PairWorker(device.shareQueuePair(1), 'dozy');
-    worker = dozy;
+    const worker = new PairWorker(device.shareQueuePair(1), 'dozy');
     await device.start();
-    await until(() => dozy.isRunning);
+    await until(() => worker.isRunning);
     restedAtReset.length = 0;
     if (how === 'fail') {
       const recovered = once(device, 'recovered');
@@ -354,6 +354,37 @@ describe('a device with a pair in a worker', () => {
     const [error] = (await once(worker, 'error')) as [Error];
     expect(error).toMatchObject({ code: 'DEVICE_CLOSED' });
   });
+});
+
+it('serves a pair again whose lent memory could not be given back', async () => {
+  const sim = createSimulatedDevice({ features: FEATURES, host: null });
+  const { transport } = sim;
+  const { sharing } = transport;
+  if (sharing === undefined) throw new Error('the software device can be shared');
+  const failing: ShareableRegion[] = [];
+  const refusing: TransportSharing = {
+    ...sharing,
+    allocate: (size, options) => {
+      const region = sharing.allocate(size, options);
+      vi.spyOn(region, 'free').mockImplementationOnce(() => {
+        failing.push(region);
+        throw new Error('the kernel does not unmap it');
+      });
+      return region;
+    },
+  };
+  const device = await NetDevice.open(overriding(transport, { sharing: refusing }), { queuePairs: 2 });
+  // Nobody is to have it after all.
+  device.shareQueuePair(1).port.close();
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  await expect(device.start()).rejects.toThrow('the kernel does not unmap it');
+  expect(failing.length).toBeGreaterThan(0);
+  await device.start();
+  expect(device.queuePair(1).receive([])).toBe(0);
+  device.on('frame', (packet) => void device.send(packet.frame.map((byte) => byte ^ 0xff)));
+  await expectEchoes(sim, 1, 10);
+  await device.close();
+  expect(sim.violations).toEqual([]);
 });
 
 describe('sharing a pair is refused', () => {
