@@ -154,6 +154,7 @@ export class PacketBuffer {
     const before = this.following;
     if (segment === before) return;
     if (this.owner !== OWNER.USER) throw this.notOwned('linked');
+    checkSegment(segment);
     segment?.checkLinkableBehind(this);
     if (before !== undefined) before.isLinked = false;
     this.following = undefined;
@@ -321,4 +322,12 @@ export class PacketBuffer {
           : 'the device has it';
     return new UsageError('PACKET_NOT_OWNED', `Packet ${this.index} can not be ${done}: ${where}`);
   }
+}
+
+/** From JavaScript anything may come, and null for what is undefined here. */
+function checkSegment(segment: unknown): void {
+  if (segment === undefined || segment instanceof PacketBuffer) return;
+  throw new UsageError('PACKET_CHAIN_INVALID', 'What is to be linked is no packet', {
+    remedy: 'Link a packet from allocate() or receive(), or undefined to end the frame there.',
+  });
 }

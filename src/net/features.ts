@@ -12,7 +12,10 @@ import {
   type FeatureName,
 } from './feature-table.js';
 
-/** What a program may say about features. */
+/**
+ * What a program may say about features. One that is named in `required`, `wanted` or `extra` is refused, with
+ * OPTION_INVALID, where the others leave out what it needs.
+ */
 export interface FeatureWishes {
   /** Opening fails if one of these is not negotiated. */
   readonly required?: readonly FeatureName[];

@@ -94,6 +94,18 @@ describe('a packet over several buffers', () => {
     refuse(take(pool()), 'PACKET_CHAIN_INVALID');
   });
 
+  it.each([[null], [new Uint8Array(60)], ['frame'], [{}]])('takes nothing that is no packet: %o', (what) => {
+    const from = pool();
+    const head = take(from, 1);
+    const second = take(from, 2);
+    head.next = second;
+    expect(() => (head.next = what as unknown as PacketBuffer)).toThrow(withCode('PACKET_CHAIN_INVALID'));
+    // As it was: still one frame, which goes back as one.
+    expect([...head.copy()]).toEqual([1, 2]);
+    head.release();
+    expect(from.available).toBe(8);
+  });
+
   it('takes over a buffer that is only lent', () => {
     const from = pool();
     const head = take(from, 1);

@@ -42,7 +42,10 @@ export class NetControl {
   private readonly steering: Steering;
   private currentMac: Uint8Array;
 
-  /** @param mac - the address of the card; one that the device does not know will be told to it */
+  /**
+   * @param mac - the address of the card; one that the device does not know will be told to it
+   * @internal
+   */
   constructor(session: ControlSession, mac: Uint8Array) {
     this.session = session;
     this.steering = new Steering(session);
