@@ -133,6 +133,8 @@ describe.each([
     await device.start();
     await Promise.all([expectEchoes(sim, 0), expectEchoes(sim, 1)]);
     expect(sim.violations).toEqual([]);
+    // A frame is counted after its burst, which the other thread may see earlier.
+    await until(() => device.statistics().transmit.frames === 200);
     const { queuePairs, receive, transmit } = device.statistics();
     expect(queuePairs.map((pair) => pair.transmit.frames)).toEqual([100, 100]);
     expect([receive.frames, transmit.frames]).toEqual([200, 200]);
