@@ -171,8 +171,9 @@ export const QUEUE_ROWS: readonly DeviceRow[] = [
 
 /**
  * testpmd takes the place of a neighbour who answers; the wire behind a socket can not be recorded. QEMU leaves
- * interrupts by MSI-X for vhost-user to KVM, and crashes without it when a vector is masked, so there are none here;
- * and what it tells a backend of the vIOMMU under emulation gets no frame through, with the kernel's driver neither.
+ * interrupts by MSI-X for vhost-user to KVM, and crashes without it when a vector is masked, so there are none here.
+ * Nor is there a vIOMMU: the backend asks QEMU for each page that it meets for the first time, and testpmd drops the
+ * frame that was meant for a buffer there, with the kernel's driver too.
  */
 const VHOST = { vhostQueues: 1, dump: false } as const;
 const VHOST_CARD = 'disable-legacy=on,iommu_platform=off,vectors=0';
