@@ -256,8 +256,7 @@ const USAGE_ERRORS = {
   },
   SHARING_UNSUPPORTED: {
     meaning: 'The transport of the device can not be used from other threads.',
-    remedy:
-      'Use the queue pair in the thread that opened the device; the software device can share its pairs.',
+    remedy: 'Use the modern PCI interface ({ pciInterface: "modern" }), or the software device.',
   },
   FRAME_TOO_SHORT: {
     meaning: 'The frame is shorter than an Ethernet header.',

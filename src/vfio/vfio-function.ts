@@ -1,6 +1,7 @@
 /** A PCI function behind the kernel's VFIO. */
 import { DeviceError, UsageError, VfioError } from '../errors.js';
 import type { Logger } from '../log.js';
+import { EventFd } from '../native/event-fd.js';
 import { shim } from '../native/shim.js';
 import type { BarPart, PciFunction, RegisterWindow, VectorTarget } from '../pci/pci-function.js';
 import type { AccessWidth } from '../transport/transport.js';
@@ -62,6 +63,13 @@ export class VfioFunction implements PciFunction, BarOwner {
     this.#intx = new IntxInterrupt(this.deviceFd, this.log);
     this.#removal = new RemovalRequest(this.deviceFd);
     this.#decodesMemory = (this.readConfig(COMMAND, 2) & COMMAND_MEMORY) !== 0;
+  }
+
+  get sharing(): NonNullable<PciFunction['sharing']> {
+    return {
+      allocate: (size, options) => this.memory.allocate(size, options),
+      createEvent: () => EventFd.create(),
+    };
   }
 
   get configSize(): number {
