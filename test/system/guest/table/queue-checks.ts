@@ -44,13 +44,26 @@ export async function requestFlows(
 }
 
 const FLOWS = 400;
+const QUIET_MS = 300;
 
-/** Frames leave through each pair, and frames of many flows come through all of them. */
+/** Frames leave through each pair in use, and frames of many flows come through all of those and no other. */
 export async function checkPairs(station: Station, card: SuiteCard): Promise<Figures> {
   const { device } = station;
   const pairs = pairsOf(station);
+  const all = await sharesOfFlows(station, card, pairs);
+  // While the device runs: only the first, and all of them again.
+  for (const used of [1, pairs]) {
+    await device.setQueuePairs(used);
+    await sharesOfFlows(station, card, pairs);
+  }
+  return { pairs, shares: all.join('/') };
+}
+
+/** Has many flows come. @returns how many frames came over each open pair */
+async function sharesOfFlows(station: Station, card: SuiteCard, open: number): Promise<number[]> {
+  const used = pairsOf(station);
   const received = (): number[] =>
-    Array.from({ length: pairs }, (_, pair) => device.queuePair(pair).statistics().receive.frames);
+    Array.from({ length: open }, (_, pair) => station.device.queuePair(pair).statistics().receive.frames);
   const before = received();
   const seen = new Set<number>();
   const listener = (frame: Uint8Array): void => {
@@ -58,15 +71,25 @@ export async function checkPairs(station: Station, card: SuiteCard): Promise<Fig
     if (datagram?.destinationPort === FLOW_PORT) seen.add(datagram.sourcePort);
   };
   station.listeners.add(listener);
-  for (let pair = 0; pair < pairs; pair += 1) await sendThrough(station, card, pair);
+  for (let pair = 0; pair < used; pair += 1) await sendThrough(station, card, pair);
   await station.until(() => seen.size >= FLOWS, `datagrams of ${FLOWS} flows`);
+  await quiet(station, received);
   station.listeners.delete(listener);
   const shares = received().map((frames, pair) => frames - before[pair]);
   check(
-    shares.every((frames) => frames > 0),
-    `frames received by pair: ${shares.join()}`,
+    shares.every((frames, pair) => frames > 0 === pair < used),
+    `frames received by pair, ${used} in use: ${shares.join()}`,
   );
-  return { pairs, shares: shares.join('/') };
+  return shares;
+}
+
+/** Waits until nothing more comes: what was asked for through one pair may still be under way. */
+async function quiet(station: Station, received: () => number[]): Promise<void> {
+  for (let last = ''; last !== received().join();) {
+    last = received().join();
+    const end = performance.now() + QUIET_MS;
+    await station.until(() => performance.now() > end, 'a quiet wire');
+  }
 }
 
 /** Asks for a share of the flows by a frame that leaves through the pair. */
