@@ -71,6 +71,12 @@ export interface VhostSocket {
   readonly queues: number;
 }
 
+/**
+ * Behind a vIOMMU the backend asks QEMU for each page that it does not know yet, and takes no frame for a buffer there
+ * until it has the answer: without another try, which no argument asks for, such a frame is lost. Delay in microseconds.
+ */
+const COMMANDS = ['set fwd icmpecho retry', 'set burst tx delay 1000 retry 250'];
+
 function testpmdArguments(sockets: readonly VhostSocket[]): string[] {
   const devices = sockets.flatMap(({ path, queues }, index) => [
     '--vdev',
@@ -91,7 +97,7 @@ function testpmdArguments(sockets: readonly VhostSocket[]): string[] {
       '--mbuf-size=10240',
     ],
     // Without anything to do from time to time it ends when its standard input does.
-    ...['--stats-period=1'],
+    ...['--stats-period=1', '--cmdline-file=/dev/stdin'],
   ];
 }
 
@@ -111,7 +117,9 @@ export function dpdkLines(folder: string, sockets: readonly VhostSocket[], closi
   const program = [join(folder, 'usr/bin/dpdk-testpmd'), ...testpmdArguments(sockets)];
   const words = ['setpriv', '--pdeathsig', 'KILL', '--', 'env', ...environment, ...program];
   return [
-    `${quoteWords(words)} </dev/null >/dev/null ${closing} &`,
+    `${quoteWords(words)} >/dev/null ${closing} <<'END' &`,
+    ...COMMANDS,
+    'END',
     'testpmd=$!',
     ...sockets.map(({ path }) => `until [ -S ${path} ]; do kill -0 $testpmd || exit 1; sleep 0.05; done`),
   ];
