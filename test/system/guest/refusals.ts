@@ -23,10 +23,23 @@ async function failure(address: string, options: NetDeviceOptions = {}): Promise
     await device.close();
     return 'none';
   } catch (error) {
-    if (!(error instanceof VirtioNetError)) return String(error);
-    const { code, remedy, message } = error;
-    return { code, message, remedied: remedy.length > 20 && message.endsWith(remedy) };
+    return described(error);
   }
+}
+
+function described(error: unknown): unknown {
+  if (!(error instanceof VirtioNetError)) return String(error);
+  const { code, remedy, message } = error;
+  return { code, message, remedied: remedy.length > 20 && message.endsWith(remedy) };
+}
+
+/** As above, for what shows when the device is started. */
+async function started(address: string, options: NetDeviceOptions): Promise<unknown> {
+  await using device = await NetDevice.open(address, options);
+  return await device.start().then(
+    () => 'none',
+    (error: unknown) => described(error),
+  );
 }
 
 function driverOf(address: string): string {
@@ -81,8 +94,11 @@ async function all(): Promise<void> {
   report('not virtio-net', await failure('0000:00:00.0'));
   report('interface up', await failure('0000:00:13.0'));
   report('group not viable', await failure('0000:00:11.0'));
-  report('bypasses the IOMMU', await failure('0000:00:12.0'));
+  report('bypasses the IOMMU', await failure('0000:00:12.0', { addressing: 'iova' }));
+  report('is given physical addresses', await failure('0000:00:12.0'));
   report('no vectors', await failure('0000:00:14.0'));
+  report('vectors where there are none', await started('0000:00:14.0', { interruptMode: 'msix' }));
+  report('more queue pairs than there are', await failure(CARD, { queuePairs: 2 }));
   report('feature not offered', await failure(CARD, { features: { required: ['VIRTIO_NET_F_MTU'] } }));
   report('aborted', await failure(CARD, { signal: AbortSignal.abort() }));
   report('in use by another process', await heldElsewhere());
