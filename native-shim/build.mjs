@@ -10,7 +10,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const HERE = dirname(fileURLToPath(import.meta.url));
-const SOURCES = ['fd.c', 'memory.c', 'pin.c', 'access.c', 'vfio.c', 'node-api.c', 'poll.c'];
+const SOURCES = ['fd.c', 'memory.c', 'pin.c', 'access.c', 'vfio.c', 'socket.c', 'node-api.c', 'poll.c'];
 const CROSS = {
   x64: { compiler: 'x86_64-linux-gnu-gcc', install: 'apt-get install gcc-x86-64-linux-gnu' },
   arm64: {

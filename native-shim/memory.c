@@ -3,11 +3,16 @@
 #include "virtio-net-shim.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #ifndef MAP_HUGE_SHIFT
 #define MAP_HUGE_SHIFT 26
+#endif
+#ifndef MFD_HUGETLB
+#define MFD_HUGETLB 4u
 #endif
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23
@@ -56,6 +61,56 @@ int64_t vn_memory_allocate(uint64_t size, uint32_t flags)
         return result;
     }
     return (int64_t)(uintptr_t)memory;
+}
+
+int64_t vn_memory_file_create(uint64_t size, uint32_t flags)
+{
+    unsigned int how = MFD_CLOEXEC | MFD_ALLOW_SEALING;
+
+    if (size == 0 || size > INT64_MAX || (flags & ~(VN_MEMORY_HUGE_2M | VN_MEMORY_HUGE_1G)) != 0)
+        return -EINVAL;
+    if ((flags & VN_MEMORY_HUGE_1G) != 0)
+        how |= MFD_HUGETLB | (30u << MAP_HUGE_SHIFT);
+    else if ((flags & VN_MEMORY_HUGE_2M) != 0)
+        how |= MFD_HUGETLB | (21u << MAP_HUGE_SHIFT);
+    int fd = (int)syscall(__NR_memfd_create, "virtio-net", how);
+    if (fd < 0)
+        return failure();
+    /* Whoever is given the file could shrink it otherwise, and the next access here would be a SIGBUS. */
+    if (ftruncate(fd, (off_t)size) != 0 || fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0) {
+        int64_t result = failure();
+        close(fd);
+        return result;
+    }
+    return fd;
+}
+
+int64_t vn_memory_file_map(int32_t fd, uint64_t size)
+{
+    if (size == 0)
+        return -EINVAL;
+    void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (memory == MAP_FAILED)
+        return failure();
+    if (madvise(memory, size, MADV_DONTFORK) != 0) {
+        int64_t result = failure();
+        munmap(memory, size);
+        return result;
+    }
+    return (int64_t)(uintptr_t)memory;
+}
+
+int64_t vn_memory_file_populate(int32_t fd, uint64_t address, uint64_t offset, uint64_t size)
+{
+    if (address == 0 || size == 0 || offset > INT64_MAX || size > INT64_MAX)
+        return -EINVAL;
+    /* Says where there is no memory, which a touch would answer with SIGBUS. */
+    while (fallocate(fd, 0, (off_t)offset, (off_t)size) != 0)
+        if (errno != EINTR)
+            return failure();
+    /* Only saves faults later on; kernels before 5.14 do not know it. */
+    madvise((void *)(uintptr_t)(address + offset), size, MADV_POPULATE_WRITE);
+    return 0;
 }
 
 int64_t vn_memory_map(int32_t fd, uint64_t offset, uint64_t size, uint32_t writable)

@@ -70,7 +70,7 @@ napi_value vn_node_detach(napi_env env, napi_callback_info info);
  * worker that is terminated closes nothing itself, and the process goes on. Returns whether it could.
  */
 napi_value vn_node_close_at_exit(napi_env env, napi_callback_info info);
-/* poll.c: open(fd, callback), which returns a handle or false; keepAlive(handle, whether); close(handle). */
+/* poll.c: open(fd, callback, isEventfd), which returns a handle or false; keepAlive(handle, whether); close(handle). */
 napi_value vn_node_poll_open(napi_env env, napi_callback_info info);
 napi_value vn_node_poll_keep_alive(napi_env env, napi_callback_info info);
 napi_value vn_node_poll_close(napi_env env, napi_callback_info info);

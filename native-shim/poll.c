@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Waiting for an eventfd on Node's event loop, with libuv.
+ * Waiting for an eventfd, or a socket, on Node's event loop, with libuv.
  *
  * A signal can arrive while the environment is being torn down (a worker that is terminated, a process that
  * ends with its polls unreferenced): libuv still turns then, and JavaScript can not run any more. That must
@@ -16,6 +16,8 @@ struct poll {
     napi_env env;
     napi_ref callback;
     int fd;
+    /* It is an eventfd. Others are left as they are: it is the callback that must read, or close the poll. */
+    bool drained;
     bool open;
     /* Freed when libuv has let go of the handle and JavaScript of the external: whichever is later. */
     int owners;
@@ -78,7 +80,7 @@ static void on_ready(struct uv_handle_s *handle, int status, int events)
     (void)status;
     (void)events;
     /* Before the callback, so that a signal that arrives during it is not lost. */
-    if (!poll->open || vn_eventfd_drain(poll->fd) <= 0)
+    if (!poll->open || (poll->drained && vn_eventfd_drain(poll->fd) <= 0))
         return;
     if (napi_open_handle_scope(poll->env, &scope) != NAPI_OK)
         return;
@@ -128,15 +130,19 @@ static struct poll *create(napi_env env, int fd)
 
 napi_value vn_node_poll_open(napi_env env, napi_callback_info info)
 {
-    napi_value args[2], external;
-    size_t count = 2;
+    napi_value args[3], external;
+    size_t count = 3;
     int fd;
+    bool drained;
 
-    if (napi_get_cb_info(env, info, &count, args, NULL, NULL) != NAPI_OK || count != 2 ||
-        napi_get_value_int32(env, args[0], &fd) != NAPI_OK)
+    if (napi_get_cb_info(env, info, &count, args, NULL, NULL) != NAPI_OK || count != 3 ||
+        napi_get_value_int32(env, args[0], &fd) != NAPI_OK || napi_get_value_bool(env, args[2], &drained) != NAPI_OK)
         return boolean(env, false);
     struct poll *poll = create(env, fd);
-    if (poll == NULL || !start(poll, args[1]))
+    if (poll == NULL)
+        return boolean(env, false);
+    poll->drained = drained;
+    if (!start(poll, args[1]))
         return boolean(env, false);
     if (napi_create_external(env, poll, on_collected, NULL, &external) != NAPI_OK) {
         close_poll(poll);

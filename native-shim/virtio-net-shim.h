@@ -13,7 +13,7 @@
 #include <stdint.h>
 
 /* Raised whenever a function changes; src/native/shim.ts names the one it needs. */
-#define VN_ABI_VERSION 4
+#define VN_ABI_VERSION 5
 
 #define VN_API __attribute__((visibility("default")))
 
@@ -37,6 +37,12 @@ VN_API int64_t vn_page_size(void);
 VN_API int64_t vn_memory_allocate(uint64_t size, uint32_t flags);
 /* Maps a file (a device region, a memfd) shared; returns the address. */
 VN_API int64_t vn_memory_map(int32_t fd, uint64_t offset, uint64_t size, uint32_t writable);
+/* A file in memory of a fixed size, to share with another process; nothing of it is allocated yet. Returns its fd. */
+VN_API int64_t vn_memory_file_create(uint64_t size, uint32_t flags);
+/* Maps the whole file; a forked child does not inherit the mapping. Returns the address. */
+VN_API int64_t vn_memory_file_map(int32_t fd, uint64_t size);
+/* Allocates zeroed memory for a part of the file that is mapped at the address. */
+VN_API int64_t vn_memory_file_populate(int32_t fd, uint64_t address, uint64_t offset, uint64_t size);
 VN_API int64_t vn_memory_unmap(uint64_t address, uint64_t size);
 /* Puts private zero pages in the place of a mapping, so that a stale access is harmless. */
 VN_API int64_t vn_memory_retire(uint64_t address, uint64_t size);
@@ -84,6 +90,18 @@ VN_API int64_t vn_vfio_irq_disable(int32_t device, uint32_t index);
 VN_API int64_t vn_vfio_irq_mask(int32_t device, uint32_t index);
 VN_API int64_t vn_vfio_irq_unmask(int32_t device, uint32_t index);
 VN_API int64_t vn_vfio_device_reset(int32_t device);
+
+/* socket.c: UNIX stream sockets that carry file descriptors. Each returned fd is non-blocking. */
+VN_API int64_t vn_socket_connect(const char *path);
+/* The file of the socket is its owner's alone (mode 0600). */
+VN_API int64_t vn_socket_listen(const char *path);
+VN_API int64_t vn_socket_accept(int32_t fd);
+/* Returns how many bytes were sent; the file descriptors go with the first of them. */
+VN_API int64_t vn_socket_send(int32_t fd, const void *data, uint32_t size, const int32_t *fds, uint32_t count);
+/* Returns how many bytes were received, 0 at the end; puts descriptors that came with them into fds, and -1 behind. */
+VN_API int64_t vn_socket_receive(int32_t fd, void *data, uint32_t size, int32_t *fds, uint32_t room);
+/* Waits until it can be read or written, or has ended, or the time in milliseconds is over, which returns 0. */
+VN_API int64_t vn_socket_wait(int32_t fd, uint32_t writable, int32_t timeout);
 
 /* node-api.c: what needs JavaScript values. */
 /*

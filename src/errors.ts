@@ -79,6 +79,36 @@ const VFIO_ERRORS = {
   },
 } as const satisfies Record<string, CatalogueEntry>;
 
+const VHOST_USER_ERRORS = {
+  VHOST_USER_SOCKET_FAILED: {
+    meaning: 'The UNIX socket of a vhost-user backend can not be reached, or can not be made.',
+    remedy:
+      'Check the path, that the backend is running, and that this user may use the socket (in a container, that it is ' +
+      'mounted).',
+  },
+  VHOST_USER_DISCONNECTED: {
+    meaning: 'The vhost-user backend has closed its connection, or is not connected now.',
+    remedy:
+      'See why the backend ended. The device goes on when it is back, unless { reconnect: false } was given.',
+  },
+  VHOST_USER_TIMEOUT: {
+    meaning: 'The vhost-user backend did not answer in time; the connection was closed.',
+    remedy: 'Raise { vhostUser: { timeout } }, or see what keeps the backend busy.',
+  },
+  VHOST_USER_REFUSED: {
+    meaning: 'The vhost-user backend refused a request.',
+    remedy: 'See the log of the backend for its reason.',
+  },
+  VHOST_USER_MESSAGE_INVALID: {
+    meaning: 'The vhost-user backend sent what is no answer to what it was asked; the connection was closed.',
+    remedy: 'The backend is at fault, or something else listens at that path.',
+  },
+  VHOST_USER_INCOMPATIBLE: {
+    meaning: 'The vhost-user backend lacks what the device needs of it.',
+    remedy: 'Use a backend with more queues and features, or ask for less ({ queuePairs, features }).',
+  },
+} as const satisfies Record<string, CatalogueEntry>;
+
 const NATIVE_ERRORS = {
   NATIVE_UNSUPPORTED_PLATFORM: {
     meaning: 'Driving a card needs Linux on x64 or arm64.',
@@ -304,6 +334,7 @@ const USAGE_ERRORS = {
 export const ERROR_CATALOGUE = {
   ...PCI_ERRORS,
   ...VFIO_ERRORS,
+  ...VHOST_USER_ERRORS,
   ...NATIVE_ERRORS,
   ...DEVICE_ERRORS,
   ...QUEUE_ERRORS,
@@ -313,6 +344,7 @@ export const ERROR_CATALOGUE = {
 
 export type PciErrorCode = keyof typeof PCI_ERRORS;
 export type VfioErrorCode = keyof typeof VFIO_ERRORS;
+export type VhostUserErrorCode = keyof typeof VHOST_USER_ERRORS;
 export type NativeErrorCode = keyof typeof NATIVE_ERRORS;
 export type DeviceErrorCode = keyof typeof DEVICE_ERRORS;
 export type QueueErrorCode = keyof typeof QUEUE_ERRORS;
@@ -368,6 +400,15 @@ export class VfioError extends VirtioNetError {
   declare readonly code: VfioErrorCode;
 
   constructor(code: VfioErrorCode, what: string, details?: ErrorDetails) {
+    super(code, what, details);
+  }
+}
+
+/** The backend of a vhost-user device failed, or its socket. */
+export class VhostUserError extends VirtioNetError {
+  declare readonly code: VhostUserErrorCode;
+
+  constructor(code: VhostUserErrorCode, what: string, details?: ErrorDetails) {
     super(code, what, details);
   }
 }

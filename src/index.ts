@@ -23,6 +23,7 @@ export type {
   PciInterface,
   Recovery,
 } from './net/options.js';
+export type { VhostUserOptions } from './net/vhost-user-options.js';
 export { RECEIVE_OFFLOADS, type FeatureName } from './net/feature-table.js';
 export type { NetControl } from './net/control/net-control.js';
 export type { Coalescing } from './net/control/coalescing.js';
@@ -54,6 +55,7 @@ export {
   QueueError,
   UsageError,
   VfioError,
+  VhostUserError,
   VirtioNetError,
   type ErrorCode,
 } from './errors.js';

@@ -25,7 +25,7 @@ import { guard } from './net/guard.js';
 import { giveUp, negotiate, resetDevice } from './net/initialisation.js';
 import { Lifecycle, type NetDeviceState } from './net/lifecycle.js';
 import { NetQueuePair } from './net/net-queue-pair.js';
-import { checkOptionsWithoutPci } from './net/option-conflicts.js';
+import { checkOptionsForTarget } from './net/option-conflicts.js';
 import { checkOptions, type NetDeviceOptions, type Settings } from './net/options.js';
 import type { QueuePair } from './net/queue-pair.js';
 import { createQueuePairs } from './net/queue-pairs.js';
@@ -35,6 +35,7 @@ import { Leases } from './net/sharing/leases.js';
 import type { SharedQueuePair } from './net/sharing/shared-queue-pair.js';
 import type { Direction, RecoveryReport } from './net/recovery-report.js';
 import type { NetStatistics } from './net/statistics.js';
+import { openTarget } from './open-target.js';
 import type { Transport } from './transport/transport.js';
 
 export interface NetDeviceEvents {
@@ -197,9 +198,10 @@ export class NetDevice extends EventEmitter<NetDeviceEvents> {
   /**
    * Opens a device: finds it, takes it over from the kernel, resets it, negotiates, and allocates rings and buffers.
    *
-   * @param target - a PCI address such as `0000:00:10.0`, or a transport, such as that of the software device; the
-   *   device owns the transport from then on, and closes it too where opening fails
-   * @throws VirtioNetError with the codes PCI_*, VFIO_*, NATIVE_*, DEVICE_*, MEMORY_EXHAUSTED, OPTION_INVALID.
+   * @param target - a PCI address such as `0000:00:10.0`; the socket of a vhost-user backend, as
+   *   `vhost-user:/path/to/the.sock`; or a transport, such as that of the software device: the device owns it from then
+   *   on, and closes it too where opening fails
+   * @throws VirtioNetError with the codes PCI_*, VFIO_*, VHOST_USER_*, NATIVE_*, DEVICE_*, MEMORY_EXHAUSTED, OPTION_INVALID.
    *   Nothing is left behind then: the device has the driver that it had.
    */
   static async open(target: string | Transport, options: NetDeviceOptions = {}): Promise<NetDevice> {
@@ -208,10 +210,10 @@ export class NetDevice extends EventEmitter<NetDeviceEvents> {
     let log: Logger | undefined;
     try {
       const settings = checkOptions(options);
-      if (transport !== undefined) checkOptionsWithoutPci(settings);
+      checkOptionsForTarget(target, settings);
       log = settings.logger ?? (await defaultLogger());
       settings.signal?.throwIfAborted();
-      transport ??= await openAddress(target as string, settings, log);
+      transport ??= await openTarget(target as string, settings, log);
       return await NetDevice.bringUp(transport, settings, log);
     } catch (error) {
       // The reason why opening failed matters more than what may go wrong now.
@@ -611,27 +613,13 @@ function checkTarget(target: unknown): void {
   if (typeof target === 'object' && target !== null && 'close' in target && 'notify' in target) return;
   throw new UsageError('OPTION_INVALID', `${describe(target)} is no device`, {
     remedy:
-      'Give a PCI address such as 0000:00:10.0, or a transport, such as createSimulatedDevice().transport.',
+      'Give a PCI address such as 0000:00:10.0, a socket as vhost-user:/path, or a transport, such as ' +
+      'createSimulatedDevice().transport.',
   });
 }
 
 function takenAway({ name }: Transport): DeviceError {
   return new DeviceError('DEVICE_REMOVED', `${name} is taken away`);
-}
-
-async function openAddress(address: string, settings: Settings, log: Logger): Promise<Transport> {
-  // Loaded here, so that programs that only use the software device need nothing native.
-  const { openPciTransport } = await import('./transport/open-pci.js');
-  const { takeOver, hugePages, pciInterface, interruptMode, maxVectors, signal } = settings;
-  return openPciTransport(address, {
-    log,
-    takeOver,
-    hugePages,
-    pciInterface,
-    interruptMode,
-    maxVectors,
-    signal,
-  });
 }
 
 /** Tells the device that the driver has given up on it, and resets it. */

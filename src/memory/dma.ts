@@ -67,6 +67,11 @@ export interface DmaMemory {
    *   IOMMU translates them
    */
   setAddressing(kind: AddressKind): void;
+  /**
+   * Whether the addresses are of the transport's own choice, and the device is told of them together with the memory, as
+   * with vhost-user: then there is no other kind to choose.
+   */
+  readonly hasOwnAddresses?: boolean;
   /** Whether there is an IOMMU between the bus and the memory, so that addresses can be IOVAs. */
   readonly behindIommu: boolean;
   /** Bytes now allocated, for leak checks. */

@@ -15,7 +15,7 @@ type PollExternal = object;
 interface NodeFunctions {
   detach(buffer: ArrayBuffer): boolean;
   closeAtExit(fd: number, whether: boolean): boolean;
-  pollOpen(fd: number, callback: () => void): PollExternal | false;
+  pollOpen(fd: number, callback: () => void, isEventFd: boolean): PollExternal | false;
   pollKeepAlive(poll: PollExternal, keepAlive: boolean): boolean;
   pollClose(poll: PollExternal): boolean;
 }
@@ -60,18 +60,21 @@ export function setCloseAtExit(fd: number, whether: boolean): void {
     throw callFailed('change of a cleanup hook of Node', ERRNO.EINVAL);
 }
 
-/** Waiting for an eventfd on the event loop of this thread. */
+/** What kind of file a poll waits for. */
+export type PollKind = 'eventfd' | 'socket';
+
+/** Waiting for a file on the event loop of this thread. */
 export class EventPoll {
   readonly #external: PollExternal;
 
   /**
-   * Drains the eventfd and calls `callback` whenever it was signalled. What the callback throws is an uncaught
-   * exception.
+   * Drains an eventfd and calls `callback` whenever it was signalled; for a socket calls it as long as there is anything
+   * to read, the end included. What the callback throws is an uncaught exception.
    *
    * @throws NativeError NATIVE_CALL_FAILED
    */
-  constructor(fd: number, callback: () => void) {
-    const external = functions().pollOpen(fd, callback);
+  constructor(fd: number, callback: () => void, kind: PollKind = 'eventfd') {
+    const external = functions().pollOpen(fd, callback, kind === 'eventfd');
     if (external === false) throw callFailed(`uv_poll_start of file descriptor ${fd}`, ERRNO.EINVAL);
     this.#external = external;
   }

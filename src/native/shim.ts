@@ -7,7 +7,7 @@ import { koffi, type KoffiLibrary } from './koffi.js';
 import { findShim } from './shim-path.js';
 
 /** The version of the shim's interface that this code was written for. */
-export const SHIM_ABI = 4;
+export const SHIM_ABI = 5;
 
 /** The C types of each function's arguments; addresses and sizes are exact in a number. */
 const SIGNATURES = {
@@ -18,6 +18,9 @@ const SIGNATURES = {
   page_size: [],
   memory_allocate: ['uint64_t', 'uint32_t'],
   memory_map: ['int32_t', 'uint64_t', 'uint64_t', 'uint32_t'],
+  memory_file_create: ['uint64_t', 'uint32_t'],
+  memory_file_map: ['int32_t', 'uint64_t'],
+  memory_file_populate: ['int32_t', 'uint64_t', 'uint64_t', 'uint64_t'],
   memory_unmap: ['uint64_t', 'uint64_t'],
   memory_retire: ['uint64_t', 'uint64_t'],
   memory_pin: ['uint64_t', 'uint64_t'],
@@ -48,6 +51,12 @@ const SIGNATURES = {
   vfio_irq_mask: ['int32_t', 'uint32_t'],
   vfio_irq_unmask: ['int32_t', 'uint32_t'],
   vfio_device_reset: ['int32_t'],
+  socket_connect: ['str'],
+  socket_listen: ['str'],
+  socket_accept: ['int32_t'],
+  socket_send: ['int32_t', 'void *', 'uint32_t', 'void *', 'uint32_t'],
+  socket_receive: ['int32_t', 'void *', 'uint32_t', 'void *', 'uint32_t'],
+  socket_wait: ['int32_t', 'uint32_t', 'int32_t'],
   install: ['uintptr_t', 'str'],
 } as const;
 

@@ -12,6 +12,14 @@ import type { Addressing } from './options.js';
  */
 export function chooseAddressing(transport: Transport, features: NegotiatedFeatures, wish: Addressing): void {
   const { memory, name } = transport;
+  if (memory.hasOwnAddresses === true) {
+    if (wish !== 'physical') return;
+    throw new UsageError(
+      'OPTION_INVALID',
+      `addressing is physical, but ${name} shares memory with the driver under addresses of the driver's choice`,
+      { remedy: 'Take out { addressing: "physical" }.' },
+    );
+  }
   const translated = features.has('VIRTIO_F_ACCESS_PLATFORM');
   if (wish === 'iova' && !translated) {
     throw new DeviceError('DEVICE_BYPASSES_IOMMU', `${name} does not go through the IOMMU`);

@@ -46,6 +46,17 @@ export function requireSignal(signal: unknown): void {
   );
 }
 
+/** As long as a timer can run, in milliseconds. */
+export const LONGEST_TIMEOUT = 2 ** 31 - 1;
+
+/** @throws UsageError OPTION_INVALID for what is no whole number in the range */
+export function checkInteger(name: string, value: number, least: number, most: number): number {
+  if (!Number.isInteger(value) || value < least || value > most) {
+    throw invalid(`${name} is ${describe(value)}`, `Give a whole number from ${least} to ${most}.`);
+  }
+  return value;
+}
+
 /** By its tag, which is that of a Buffer and of an array from another realm too. */
 export function isBytes(value: unknown): value is Uint8Array {
   return Object.prototype.toString.call(value) === '[object Uint8Array]';

@@ -7,25 +7,65 @@ import type { NetDeviceOptions, Settings } from './options.js';
 /** The legacy interface has room for so many feature bits (VIRTIO 1.3, 4.1.4.8). */
 const LEGACY_FEATURES = 32;
 
+/** What the address of a vhost-user socket begins with; its path follows. */
+export const VHOST_USER = 'vhost-user:';
+
+/** Options that only some kind of device has, and whether the program has chosen something there. */
+const CHOSEN = {
+  pciInterface: ({ pciInterface }) => pciInterface !== 'auto',
+  interruptMode: ({ interruptMode }) => interruptMode !== 'auto',
+  maxVectors: ({ maxVectors }) => maxVectors !== undefined,
+  takeOver: ({ takeOver }) => takeOver,
+  hugePages: ({ hugePages }) => hugePages !== 'auto',
+  vhostUser: ({ vhostUser }) => vhostUser !== undefined,
+} satisfies Partial<Record<keyof NetDeviceOptions, (settings: Settings) => boolean>>;
+
+type Special = keyof typeof CHOSEN;
+
+const OF_CARDS: readonly Special[] = ['pciInterface', 'interruptMode', 'maxVectors', 'takeOver'];
+
 /**
- * Checks that nothing is asked for that concerns PCI cards only.
+ * Checks that nothing is asked for that does not concern the device: a PCI card, a vhost-user socket, or what is behind a
+ * transport that is open already.
  *
+ * @param target - as `NetDevice.open()` is given it
  * @throws UsageError OPTION_INVALID
  */
-export function checkOptionsWithoutPci(settings: Settings): void {
-  const { pciInterface, interruptMode, hugePages, maxVectors } = settings;
-  const asked: Partial<Record<keyof NetDeviceOptions, boolean>> = {
-    pciInterface: pciInterface !== 'auto',
-    interruptMode: interruptMode !== 'auto',
-    hugePages: hugePages !== 'auto',
-    maxVectors: maxVectors !== undefined,
-  };
-  const names = Object.entries(asked).flatMap(([name, isAsked]) => (isAsked ? [name] : []));
-  if (names.length === 0) return;
-  throw invalid(
-    `${names.join(', ')} can not be chosen for a transport that is open already`,
-    'Leave it out, or give the PCI address of a card in place of the transport.',
-  );
+export function checkOptionsForTarget(target: unknown, settings: Settings): void {
+  if (typeof target !== 'string') {
+    // A card that is not taken from the kernel has nobody to be taken from.
+    refuseChosen(
+      settings,
+      ['pciInterface', 'interruptMode', 'hugePages', 'maxVectors', 'vhostUser'],
+      [
+        'a transport that is open already',
+        'Leave it out, or give the address of a device in place of the transport.',
+      ],
+    );
+  } else if (target.startsWith(VHOST_USER)) {
+    refuseChosen(settings, OF_CARDS, ['a vhost-user socket', 'Leave it out: it concerns PCI cards.']);
+    if (settings.addressing === 'physical') {
+      throw invalid(
+        'addressing is physical, but memory is shared with a vhost-user backend',
+        'Leave it out.',
+      );
+    }
+  } else {
+    refuseChosen(
+      settings,
+      ['vhostUser'],
+      ['a PCI card', `Leave it out, or give ${VHOST_USER}/path/to/the.sock.`],
+    );
+  }
+}
+
+function refuseChosen(
+  settings: Settings,
+  options: readonly Special[],
+  [what, remedy]: readonly [string, string],
+): void {
+  const names = options.filter((name) => CHOSEN[name](settings));
+  if (names.length > 0) throw invalid(`${names.join(', ')} can not be chosen for ${what}`, remedy);
 }
 
 /**

@@ -1,8 +1,20 @@
 import { UsageError } from '../errors.js';
 import type { Logger } from '../log.js';
-import { describe, requireBoolean, requireFields, requireSignal } from './arguments.js';
+import {
+  checkInteger,
+  describe,
+  LONGEST_TIMEOUT,
+  requireBoolean,
+  requireFields,
+  requireSignal,
+} from './arguments.js';
 import { checkFeatureWishes, type FeatureWishes } from './features.js';
 import { checkConflicts } from './option-conflicts.js';
+import {
+  checkVhostUserOptions,
+  type VhostUserOptions,
+  type VhostUserSettings,
+} from './vhost-user-options.js';
 
 export type Recovery = 'manual' | 'automatic';
 export type Addressing = 'auto' | 'iova' | 'physical';
@@ -70,6 +82,8 @@ export interface NetDeviceOptions {
   readonly maxVectors?: number;
   /** Take a card over from the kernel's driver even while its network interface is up. */
   readonly takeOver?: boolean;
+  /** What concerns a device behind a vhost-user socket only. */
+  readonly vhostUser?: VhostUserOptions;
   /** Where to log; silent by default, unless the environment variable VIRTIO_NET_LOG names a level. */
   readonly logger?: Logger;
   /** Aborts the opening. */
@@ -95,6 +109,7 @@ export interface Settings {
   readonly interruptMode: InterruptMode;
   readonly maxVectors: number | undefined;
   readonly takeOver: boolean;
+  readonly vhostUser: VhostUserSettings | undefined;
   readonly logger: Logger | undefined;
   readonly signal: AbortSignal | undefined;
 }
@@ -108,7 +123,6 @@ const LARGEST_BUFFER = 1 << 17;
 /** The most that a device can have (VIRTIO 1.3, 5.1.6.5.5). */
 const MOST_QUEUE_PAIRS = 32768;
 const MOST_VECTORS = 2048;
-const LONGEST_TIMEOUT = 2 ** 31 - 1;
 
 const LOG_METHODS = ['debug', 'info', 'warn', 'error'] as const satisfies (keyof Logger)[];
 
@@ -130,6 +144,7 @@ const NAMES: readonly string[] = [
   'interruptMode',
   'maxVectors',
   'takeOver',
+  'vhostUser',
   'logger',
   'signal',
 ] satisfies (keyof NetDeviceOptions)[];
@@ -171,6 +186,7 @@ export function checkOptions(options: NetDeviceOptions): Settings {
     interruptMode: checkChoice('interruptMode', options.interruptMode ?? 'auto', ['auto', 'msix', 'intx']),
     maxVectors,
     takeOver,
+    vhostUser: options.vhostUser === undefined ? undefined : checkVhostUserOptions(options.vhostUser),
     logger,
     signal,
   };
@@ -196,13 +212,6 @@ function checkLogger(logger: Partial<Logger> | null | undefined): void {
     `logger is ${describe(logger)} without ${lacking.join(', ')}`,
     `Give a pino logger, or an object with the methods ${LOG_METHODS.join(', ')}.`,
   );
-}
-
-function checkInteger(name: string, value: number, least: number, most: number): number {
-  if (!Number.isInteger(value) || value < least || value > most) {
-    throw invalid(`${name} is ${describe(value)}`, `Give a whole number from ${least} to ${most}.`);
-  }
-  return value;
 }
 
 function invalid(what: string, remedy: string): UsageError {

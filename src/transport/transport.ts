@@ -110,6 +110,15 @@ export interface Transport {
    */
   notify(queue: number, data?: number): void;
 
+  /**
+   * Carries out a command that a device gets by its control queue, where there is no such queue although
+   * VIRTIO_NET_F_CTRL_VQ is offered: the transport speaks for the device then.
+   *
+   * @param data - the command-specific data (VIRTIO 1.3, 5.1.6.5)
+   * @returns whether it was carried out
+   */
+  command?(classNumber: number, command: number, data: Uint8Array): boolean;
+
   /** Length of the device-specific configuration, in bytes. */
   readonly configLength: number;
   /** Reads from the device-specific configuration, aligned to the width, little-endian. */

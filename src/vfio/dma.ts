@@ -3,18 +3,17 @@ import { MemoryError, UsageError, VfioError } from '../errors.js';
 import type { Logger } from '../log.js';
 import type { AddressKind, AllocateOptions, DmaMemory } from '../memory/dma.js';
 import { PageAddresses } from '../memory/page-addresses.js';
-import { ERRNO, errnoOf } from '../native/errno.js';
 import { MappedMemory, pageSize } from '../native/mapped-memory.js';
 import { IovaRun, VfioRegion, type RegionAddresses } from './dma-region.js';
 import { forEachOf } from './each.js';
 import {
   chooseBackings,
   freeHugePages,
-  HUGE_PAGE_BYTES,
   type Backing,
   type HugePages,
   type RegionNeeds,
 } from './huge-pages.js';
+import { withoutHugePages, withoutMemory } from './memory-errors.js';
 import { allocateRun, notContiguous, readPinnedPages } from './physical-memory.js';
 import type { Pin, Pinning } from './pinning.js';
 
@@ -148,26 +147,4 @@ function allocateMemory(backing: Backing, { size, addressing, contiguous }: Regi
   } catch (error) {
     throw backing === 'pages' ? withoutMemory(error, size) : withoutHugePages(error, backing, size);
   }
-}
-
-function withoutMemory(error: unknown, size: number): unknown {
-  if (errnoOf(error) !== ERRNO.ENOMEM) return error;
-  return new MemoryError('MEMORY_EXHAUSTED', `The system has no ${size} bytes of memory`, { cause: error });
-}
-
-function withoutHugePages(error: unknown, backing: '2M' | '1G', size: number): unknown {
-  const errno = errnoOf(error);
-  // A limit of a control group shows as EFAULT when the pages are to be filled; EINVAL: no such size here.
-  if (errno !== ERRNO.ENOMEM && errno !== ERRNO.EFAULT && errno !== ERRNO.EINVAL) return error;
-  const bytes = HUGE_PAGE_BYTES[backing];
-  const folder = `/sys/kernel/mm/hugepages/hugepages-${bytes / 1024}kB`;
-  return new MemoryError(
-    'HUGE_PAGES_MISSING',
-    `There are no ${Math.ceil(size / bytes)} free huge pages of ${backing}`,
-    {
-      errno,
-      cause: error,
-      remedy: `Reserve some, as root: echo NUMBER > ${folder}/nr_hugepages, or take out { hugePages: "${backing}" }.`,
-    },
-  );
 }

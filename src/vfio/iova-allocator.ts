@@ -32,6 +32,11 @@ export class IovaAllocator {
     return this.#free.reduce((sum, { start, end }) => sum + end - start, 0);
   }
 
+  /** Bytes of the longest range that is free. */
+  get largest(): number {
+    return this.#free.reduce((most, { start, end }) => Math.max(most, end - start), 0);
+  }
+
   /**
    * Takes a range and returns its first address.
    *

@@ -44,7 +44,7 @@ describe('the build of the shim', () => {
     expect(named('w').every((name) => /^(napi|uv)_/.test(name))).toBe(true);
     // Plain names: a version (name@GLIBC_2.34) or a fortified one (__read_chk) would not load under musl.
     const plain =
-      /^(__errno_location|calloc|close|eventfd|free|getpagesize|ioctl|madvise|mem(cpy|set)|mlock|m(un)?map|p?(read|write)|syscall)$/;
+      /^(__errno_location|accept4|bind|calloc|close|connect|eventfd|fallocate|fchmod|fcntl|free|ftruncate|getpagesize|ioctl|listen|madvise|mem(cpy|set)|mlock|m(un)?map|poll|p?(read|write)|recvmsg|sendmsg|socket|syscall|unlink)$/;
     expect(named('U').filter((name) => !plain.test(name))).toEqual([]);
   });
 });

@@ -63,9 +63,10 @@ export class FakeKernel {
 
   #replaceCalls(): void {
     const model = this.#model();
+    const calls = shim() as Record<string, AnyCall>;
     for (const name of Object.keys(this.#real) as Call[]) {
       const act = (model[name] ?? this.#real[name]) as AnyCall;
-      vi.spyOn(shim(), name).mockImplementation((...args: unknown[]) => {
+      vi.spyOn(calls, name).mockImplementation((...args: unknown[]) => {
         if (NEVER_FAIL.test(name)) return act(...args);
         const fails = this.calls.push(name) - 1 === this.#failAt;
         if (fails && !DONE_ANYHOW.has(name)) return -EIO;

@@ -109,12 +109,24 @@ function findDrivers(folder: string): { folder: string; names: string[] } {
   return { folder: join(all, version), names };
 }
 
-/** Lines of a shell that start testpmd, to end with the shell's process, and wait until it has made its sockets. */
-export function dpdkLines(folder: string, sockets: readonly VhostSocket[], closing: string): string[] {
+/** The environment in which the unpacked testpmd finds its libraries and drivers, and the program. */
+export function dpdkProgram(folder: string): {
+  readonly environment: Record<string, string>;
+  readonly path: string;
+} {
   const drivers = findDrivers(folder);
   const libraries = [join(folder, LIBRARIES), drivers.folder, join(folder, 'lib/x86_64-linux-gnu')];
-  const environment = [`LD_LIBRARY_PATH=${libraries.join(':')}`, `LD_PRELOAD=${drivers.names.join(' ')}`];
-  const program = [join(folder, 'usr/bin/dpdk-testpmd'), ...testpmdArguments(sockets)];
+  return {
+    environment: { LD_LIBRARY_PATH: libraries.join(':'), LD_PRELOAD: drivers.names.join(' ') },
+    path: join(folder, 'usr/bin/dpdk-testpmd'),
+  };
+}
+
+/** Lines of a shell that start testpmd, to end with the shell's process, and wait until it has made its sockets. */
+export function dpdkLines(folder: string, sockets: readonly VhostSocket[], closing: string): string[] {
+  const { environment: variables, path: testpmd } = dpdkProgram(folder);
+  const environment = Object.entries(variables).map(([name, value]) => `${name}=${value}`);
+  const program = [testpmd, ...testpmdArguments(sockets)];
   const words = ['setpriv', '--pdeathsig', 'KILL', '--', 'env', ...environment, ...program];
   return [
     `${quoteWords(words)} >/dev/null ${closing} <<'END' &`,

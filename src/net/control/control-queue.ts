@@ -15,6 +15,7 @@ import { freeAll } from '../free-all.js';
 import { Notifier } from '../notification.js';
 import { chooseQueueSize, createRing } from '../ring-format.js';
 import { ACK, type CommandBody, type ControlCommand } from './commands.js';
+import type { ControlChannel } from './control-channel.js';
 import { Exchange } from './exchange.js';
 
 /** Turns of the event loop in which the used ring is looked at, before it is looked at every millisecond only. */
@@ -32,7 +33,7 @@ export interface ControlQueueOptions {
   readonly timeout: number;
 }
 
-export class ControlQueue {
+export class ControlQueue implements ControlChannel {
   /** Why the queue takes no further commands, once it does not: until the device is reset. */
   broken: Error | undefined;
   readonly index: number;

@@ -9,7 +9,9 @@ import type { ConfigWatch } from '../config-watch.js';
 import type { FeatureName } from '../feature-table.js';
 import type { NegotiatedFeatures } from '../features.js';
 import type { CommandBody, ControlCommand } from './commands.js';
+import type { ControlChannel } from './control-channel.js';
 import { ControlQueue } from './control-queue.js';
+import { DirectControl } from './direct-control.js';
 import { requireFeatures } from './requirements.js';
 import type { Direction, LostSetting, PairQueue } from '../recovery-report.js';
 import { Settings } from './settings.js';
@@ -29,7 +31,7 @@ export interface ControlSessionParts {
 export class ControlSession {
   readonly parts: ControlSessionParts;
   readonly settings = new Settings();
-  private readonly queue: ControlQueue | undefined;
+  private readonly queue: ControlChannel | undefined;
   /** Whether commands reach the device: it was told to go, and is still going. */
   private online = false;
   private closed = false;
@@ -37,7 +39,7 @@ export class ControlSession {
   restoring = false;
   private last: Promise<unknown> = Promise.resolve();
 
-  private constructor(parts: ControlSessionParts, queue: ControlQueue | undefined) {
+  private constructor(parts: ControlSessionParts, queue: ControlChannel | undefined) {
     this.parts = parts;
     this.queue = queue;
   }
@@ -50,6 +52,7 @@ export class ControlSession {
   static create(parts: ControlSessionParts): ControlSession {
     const { transport, features, config, timeout } = parts;
     if (!features.has('VIRTIO_NET_F_CTRL_VQ')) return new ControlSession(parts, undefined);
+    if (transport.command !== undefined) return new ControlSession(parts, new DirectControl(transport));
     // Behind all queue pairs that the device could have, whether they are used or not (5.1.2).
     const index = 2 * config.current.maxQueuePairs;
     return new ControlSession(parts, ControlQueue.create(transport, features, { index, timeout }));

@@ -1,0 +1,47 @@
+/** Opening a device behind a vhost-user socket. */
+import { Buffer } from 'node:buffer';
+import { UsageError } from '../../errors.js';
+import type { Logger } from '../../log.js';
+import { LONGEST_SOCKET_PATH } from '../../native/unix-socket.js';
+import type { HugePages } from '../../vfio/huge-pages.js';
+import type { Transport } from '../transport.js';
+import type { CardSettings } from './config-space.js';
+import { Link } from './link.js';
+import { VhostUserMemory } from './memory.js';
+import { ClientPeers } from './peers.js';
+import { VhostUserTransport } from './transport.js';
+
+export interface OpenVhostUserOptions extends CardSettings {
+  readonly log: Logger;
+  readonly hugePages: HugePages;
+  /** For each request, in milliseconds. */
+  readonly timeout: number;
+  /** Whether to connect again when the backend has gone. */
+  readonly reconnect: boolean;
+  readonly signal: AbortSignal | undefined;
+}
+
+/**
+ * Connects to the backend that listens at a path.
+ *
+ * @throws UsageError OPTION_INVALID for a path that no socket can have; VhostUserError; the reason of `signal`
+ */
+export async function openVhostUserTransport(
+  path: string,
+  options: OpenVhostUserOptions,
+): Promise<Transport> {
+  checkPath(path);
+  const { log, hugePages, timeout, reconnect, signal, mac, mtu } = options;
+  const name = `vhost-user:${path}`;
+  const link = await Link.open({ peers: new ClientPeers(path), name, timeout, reconnect, log }, signal);
+  const memory = new VhostUserMemory({ hugePages, sysfsRoot: '/sys' });
+  return new VhostUserTransport({ name, link, memory, card: { mac, mtu }, log });
+}
+
+function checkPath(path: string): void {
+  const length = Buffer.byteLength(path);
+  if (length > 0 && length <= LONGEST_SOCKET_PATH && !path.includes('\0')) return;
+  throw new UsageError('OPTION_INVALID', `${JSON.stringify(path)} can not be the path of a socket`, {
+    remedy: `Write vhost-user:/path/to/the.sock, the path having at most ${LONGEST_SOCKET_PATH} bytes.`,
+  });
+}
