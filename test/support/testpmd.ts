@@ -6,7 +6,7 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { dpdkProgram, provideDpdk } from '../vm/dpdk.js';
+import { dpdkProgram, provideDpdk } from '../vm/dpdk-package.js';
 
 export interface TestpmdOptions {
   /** Path of the socket. */

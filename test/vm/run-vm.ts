@@ -2,7 +2,7 @@
 import { mkdtemp, open, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { provideDpdk } from './dpdk.js';
+import { provideDpdk } from './dpdk-package.js';
 import { provideApp } from './guest-app.js';
 import { provideBase } from './guest-base.js';
 import { composeImage, type GuestFile } from './guest-image.js';

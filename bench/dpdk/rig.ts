@@ -1,0 +1,159 @@
+/** DPDK's backend with a port for each driver, and the drivers of DPDK on theirs: for one shape of rings. */
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Processors } from '../lib/processors.js';
+import { vhostDevices, VECTOR_ARGUMENTS, virtioUser, type RingShape, type TrafficCase } from './cases.js';
+import { OwnDriver, PeerDriver, type Driver } from './contender.js';
+import { Testpmd } from './testpmd.js';
+
+/** The names of those that are measured, as they are called in results. */
+export const DPDK = 'DPDK virtio-user';
+export const DPDK_VECTORIZED = 'DPDK virtio-user, vectorised';
+export const OWN = 'virtio-net';
+
+/** Ports of the backend. */
+const PORT = { PEER: 0, VECTORIZED: 1, OWN: 2 } as const;
+
+/** Milliseconds: until the rate has settled and code is optimised, and for which frames are counted. */
+const SETTLING = 150;
+const COUNTING = 300;
+/** For how long our driver runs: all that happens meanwhile, with time to spare. */
+const RUNNING = SETTLING + COUNTING + 100;
+
+export interface RigOptions {
+  /** The folder that DPDK is in. */
+  readonly dpdk: string;
+  readonly shape: RingShape;
+  /** Whether DPDK's vectorised path takes part; it is there only where frames are not spread over buffers. */
+  readonly vectorized: boolean;
+  readonly processors: Processors;
+  readonly signal: AbortSignal;
+}
+
+export class Rig {
+  /** What DPDK says of the paths that its drivers have chosen. */
+  readonly paths: readonly string[];
+  readonly peers: readonly PeerDriver[];
+  private readonly options: RigOptions;
+  private readonly folder: string;
+  private readonly backend: Testpmd;
+  private readonly testpmds: readonly Testpmd[];
+  private readonly own: OwnDriver[] = [];
+  private counted: TrafficCase['counted'] = 'received';
+  private startCommand = 'start';
+
+  private constructor(
+    options: RigOptions,
+    folder: string,
+    backend: Testpmd,
+    peers: readonly (readonly [PeerDriver, Testpmd])[],
+  ) {
+    this.options = options;
+    this.folder = folder;
+    this.backend = backend;
+    this.peers = peers.map(([driver]) => driver);
+    this.testpmds = peers.map(([, testpmd]) => testpmd);
+    this.paths = peers.flatMap(([{ name }, { diagnostics }]) =>
+      pathsIn(diagnostics).map((path) => `${name}: ${path}`),
+    );
+  }
+
+  static async start(options: RigOptions): Promise<Rig> {
+    const folder = await mkdtemp(join(tmpdir(), 'virtio-net-bench-'));
+    const started: Testpmd[] = [];
+    try {
+      const sockets = [0, 1, 2, 3].map((port) => socketIn(folder, port));
+      const { dpdk, processors, signal, shape } = options;
+      const backend = await Testpmd.start({
+        folder: dpdk,
+        name: "DPDK's backend",
+        processor: processors.backend,
+        idleProcessor: processors.driver,
+        devices: vhostDevices(sockets),
+        signal,
+      });
+      started.push(backend);
+      const peers: [PeerDriver, Testpmd][] = [];
+      for (const vectorized of options.vectorized ? [false, true] : [false]) {
+        const port = vectorized ? PORT.VECTORIZED : PORT.PEER;
+        const name = vectorized ? DPDK_VECTORIZED : DPDK;
+        const testpmd = await Testpmd.start({
+          folder: dpdk,
+          name,
+          processor: processors.driver,
+          idleProcessor: processors.backend,
+          devices: [virtioUser(sockets[port], shape, vectorized)],
+          more: peerArguments(vectorized),
+          signal,
+        });
+        started.push(testpmd);
+        peers.push([new PeerDriver(name, port, testpmd), testpmd]);
+      }
+      return new Rig(options, folder, backend, peers);
+    } catch (error) {
+      await Promise.all(started.map((testpmd) => testpmd.quit()));
+      await rm(folder, { recursive: true, force: true });
+      throw error;
+    }
+  }
+
+  /** Brings everybody into a case, our programs too, and gives all drivers. */
+  async prepare(traffic: TrafficCase, size: number): Promise<readonly Driver[]> {
+    await this.closeOwn();
+    await this.backend.command(`set fwd ${traffic.backendMode}`);
+    await this.backend.command(`set txpkts ${size + traffic.extraLength}`);
+    this.counted = traffic.counted;
+    this.startCommand = traffic.start;
+    for (const peer of this.peers) await peer.prepare(traffic, size);
+    for (const [index, { mode }] of traffic.ours.entries()) {
+      const { shape, processors, signal } = this.options;
+      const port = PORT.OWN + index;
+      const own = { name: ownName(mode), port, socket: socketIn(this.folder, port), shape, mode, size };
+      this.own.push(await OwnDriver.start(own, { processor: processors.driver, signal }));
+    }
+    return [...this.peers, ...this.own];
+  }
+
+  /** One trial: frames per second, in millions, that the backend has counted. */
+  async measure(driver: Driver): Promise<number> {
+    const { signal } = this.options;
+    await this.backend.command(`set portlist ${driver.port}`);
+    await driver.begin(RUNNING);
+    await this.backend.command(this.startCommand);
+    await sleep(SETTLING, undefined, { signal });
+    await this.backend.rates(driver.port);
+    await sleep(COUNTING, undefined, { signal });
+    const rates = await this.backend.rates(driver.port);
+    await this.backend.command('stop');
+    await driver.end();
+    return rates[this.counted] / 1e6;
+  }
+
+  /** Ends all that it has started. */
+  async close(): Promise<void> {
+    await this.closeOwn();
+    await Promise.all([...this.testpmds, this.backend].map((testpmd) => testpmd.quit()));
+    await rm(this.folder, { recursive: true, force: true });
+  }
+
+  private async closeOwn(): Promise<void> {
+    await Promise.all(this.own.splice(0).map((driver) => driver.close()));
+  }
+}
+
+/** How our driver is called in results, by what its program does. */
+export const ownName = (mode: string): string => `${OWN}: ${mode}`;
+
+const socketIn = (folder: string, port: number): string => join(folder, `${port}.sock`);
+
+/** More arguments for DPDK's driver: it shall say which of its paths it has chosen. */
+export function peerArguments(vectorized: boolean): string[] {
+  return ['--log-level=pmd.net.virtio.init:info', ...(vectorized ? VECTOR_ARGUMENTS : [])];
+}
+
+function pathsIn(diagnostics: string): string[] {
+  const found = diagnostics.matchAll(/virtio: (using .* path) on port/g);
+  return [...new Set(Array.from(found, ([, path]) => path))];
+}

@@ -1,0 +1,109 @@
+/** `npm run bench`: see arguments.ts for its command line. */
+import { BenchError } from './bench-error.js';
+import { parseArguments, USAGE, type BenchArguments } from './arguments.js';
+import { compilePrograms } from './lib/compile.js';
+import { describeMachine } from './lib/machine.js';
+import { formatSeconds, Progress } from './lib/progress.js';
+import { printSection } from './report/print.js';
+import { readResults, renderDocuments, writeResults } from './report/files.js';
+import type { RecordedSection } from './result.js';
+import type { Section } from './section.js';
+import { SECTIONS } from './sections/index.js';
+
+const USAGE_STATUS = 2;
+/** By convention a program that a signal ended has 128 and the signal's number as its status. */
+const SIGNAL_STATUS = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143 } as const;
+
+const say = (text: string): void => void process.stderr.write(`${text}\n`);
+
+function selected({ quick, only }: BenchArguments): Section[] {
+  const isWanted = (name: string): boolean =>
+    only.length === 0 || only.some((words) => name.includes(words.toLowerCase()));
+  // Who names a section gets it, in its short form where the run is to be quick.
+  const inQuick = ({ quick: isQuick = false }: Section): boolean => !quick || only.length > 0 || isQuick;
+  const sections = SECTIONS.filter((section) => isWanted(section.name) && inQuick(section));
+  if (sections.length === 0) throw new BenchError('No section has such a name; see --list.');
+  return sections;
+}
+
+async function runSections(
+  sections: readonly Section[],
+  options: BenchArguments,
+  signal: AbortSignal,
+): Promise<Record<string, RecordedSection>> {
+  const { quick, rounds } = options;
+  const plan = sections.map(({ title, seconds }) => ({ title, seconds: seconds({ quick, rounds }) }));
+  say(`About ${formatSeconds(plan.reduce((sum, { seconds }) => sum + seconds, 0))}.`);
+  const progress = new Progress(plan);
+  const results: Record<string, RecordedSection> = {};
+  for (const section of sections) {
+    const began = performance.now();
+    const steps = progress.beginSection();
+    const result = await section.run({ quick, rounds, signal, steps }).finally(() => progress.clear());
+    signal.throwIfAborted();
+    const seconds = Math.round((performance.now() - began) / 1000);
+    const machine = describeMachine();
+    results[section.name] = { ...result, date: new Date().toISOString(), rounds, seconds, machine };
+    process.stdout.write(printSection(result));
+    // One at a time: what was measured is kept, whatever comes of the rest.
+    if (options.save) await save(section.name, results[section.name]);
+  }
+  return results;
+}
+
+async function save(name: string, section: RecordedSection): Promise<void> {
+  const { sections } = readResults();
+  const known = SECTIONS.map((each) => each.name);
+  const all = { ...sections, [name]: section };
+  const ordered = known.flatMap((key) => (key in all ? [[key, all[key]] as const] : []));
+  await writeResults({ sections: Object.fromEntries(ordered) });
+  await renderDocuments();
+}
+
+async function measure(options: BenchArguments): Promise<number> {
+  const sections = selected(options);
+  const controller = new AbortController();
+  let status = 0;
+  for (const [name, value] of Object.entries(SIGNAL_STATUS)) {
+    process.on(name, () => {
+      status = value;
+      controller.abort();
+    });
+  }
+  const began = performance.now();
+  try {
+    await compilePrograms();
+    await runSections(sections, options, controller.signal);
+  } catch (error) {
+    // Whatever broke off did so because it was told to.
+    if (status === 0) throw error;
+    return status;
+  }
+  say(`${formatSeconds((performance.now() - began) / 1000)} in all.`);
+  return 0;
+}
+
+async function main(): Promise<number> {
+  const options = parseArguments(process.argv.slice(2));
+  switch (options.action) {
+    case 'help':
+      process.stdout.write(USAGE);
+      return 0;
+    case 'list':
+      process.stdout.write(SECTIONS.map(({ name, title }) => `${name.padEnd(16)}${title}\n`).join(''));
+      return 0;
+    case 'render':
+      await renderDocuments();
+      return 0;
+    case 'run':
+      return measure(options);
+  }
+}
+
+try {
+  process.exitCode = await main();
+} catch (error) {
+  if (!(error instanceof BenchError)) throw error;
+  say(error.message);
+  process.exitCode = USAGE_STATUS;
+}
