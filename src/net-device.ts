@@ -239,6 +239,10 @@ export class NetDevice extends EventEmitter<NetDeviceEvents> {
       if (settings.queuePairs > 1) await device.setQueuePairs(settings.queuePairs);
       const { lifecycle } = device;
       transport.onRemoval(() => lifecycle.remove(takenAway(transport)));
+      transport.onAbsence?.({
+        away: (reason) => lifecycle.goAway(reason),
+        back: () => lifecycle.comeBack(),
+      });
       own.info(
         {
           transport: transport.kind,

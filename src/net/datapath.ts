@@ -107,7 +107,10 @@ export class Datapath {
     }
     control.enable();
     addStatus(transport, STATUS.DRIVER_OK);
-    for (const { queues } of this.own) queues.receive.notifier.notifyIfNeeded();
+    for (const { queues } of this.own) {
+      queues.receive.notifier.notifyIfNeeded();
+      if (queues.transmit.unfinished > 0) queues.transmit.notifier.notifyIfNeeded();
+    }
     if (this.broken !== undefined) throw this.broken;
   }
 
@@ -166,13 +169,17 @@ export class Datapath {
     return undefined;
   }
 
-  /** Leaves all queues alone until {@link start}, as long as the device is reset. What is sent meanwhile waits. */
-  pause(): void {
+  /**
+   * Leaves all queues alone until {@link start}, as long as the device is reset. What is sent meanwhile waits.
+   *
+   * @param keep - whether other threads are to keep what the device has not finished
+   */
+  pause(keep: boolean): void {
     for (const pair of this.own) {
       pair.pause('receive');
       pair.pause('transmit');
     }
-    this.options.leases.pause();
+    this.options.leases.pause(keep);
   }
 
   /** Rejects all calls that wait to send. */

@@ -48,6 +48,8 @@ export class Lifecycle {
   /** Whether the device is negotiated and at rest, as `open()` leaves it, so that `start()` need not do that. */
   private fresh = true;
   private failure: Error | undefined;
+  /** Why the other end of the transport is away, while it is. */
+  private absence: Error | undefined;
   /** What is said of a device that was taken away. */
   private removal: Error | undefined;
   /** The last of start, stop, reset and close: they run one after another. */
@@ -171,6 +173,29 @@ export class Lifecycle {
     });
   }
 
+  /** The other end of the transport is away. Whatever it has not finished it gets again when it is back. */
+  goAway(reason: Error): void {
+    this.absence = reason;
+    if (this.state !== 'running') return;
+    const { config, log } = this.parts;
+    try {
+      config.look();
+    } catch (error) {
+      log.debug({ err: error }, 'configuration could not be read of a device that is away');
+    }
+    // Whoever was told of the link may have stopped the device.
+    if (this.isRunning()) this.beginRecovery(true);
+  }
+
+  /** The other end is back: the device goes on, if it was running. */
+  comeBack(): void {
+    const reason = this.absence;
+    this.absence = undefined;
+    this.queueTransition(() => this.recovery.resume(reason)).catch((error: unknown) => {
+      this.parts.log.error({ err: error }, 'device could not go on with its backend');
+    });
+  }
+
   /** Takes the device out of use, whatever was chosen for that, and tells everybody who waits. */
   failNow(error: Error): void {
     this.parts.log.error({ err: error }, 'device failed');
@@ -187,10 +212,14 @@ export class Lifecycle {
     this.parts.streams.fail(error);
   }
 
-  /** Leaves a device alone that is to be reset and to run again; those who wait go on waiting. */
-  beginRecovery(): void {
+  /**
+   * Leaves a device alone that is to be reset and to run again; those who wait go on waiting.
+   *
+   * @param keep - whether it is to go on with what it has not finished
+   */
+  beginRecovery(keep = false): void {
     this.failure = undefined;
-    this.parts.datapath.pause();
+    this.parts.datapath.pause(keep);
     this.haltQuietly();
     this.setState('recovering');
   }
@@ -257,6 +286,8 @@ export class Lifecycle {
     if (this.isRunning()) datapath.start();
     config.tell(before);
     datapath.lookAtConfig();
+    // It may have gone before anybody could be told to pause.
+    if (this.absence !== undefined) this.goAway(this.absence);
     return lostSettings;
   }
 
@@ -316,6 +347,19 @@ export class Lifecycle {
         datapath.pairs[queuePair].sender.failFlushes(framesLost(transport, reason));
     }
     return lost;
+  }
+
+  /** Resets the device, and takes all out of its queues that it is to be given again. */
+  async resetAndKeep(): Promise<LostFrames[]> {
+    const { queuePairs, control, config, leases } = this.parts;
+    this.fresh = false;
+    await haltAndReset(this.parts);
+    control.reset();
+    config.reset();
+    return queuePairs.map((pair) => {
+      pair.setAside();
+      return leases.get(pair.number)?.takeLost() ?? { queuePair: pair.number, receive: 0, transmit: 0 };
+    });
   }
 
   private async closeNow(): Promise<void> {

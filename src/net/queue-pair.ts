@@ -98,6 +98,13 @@ export class QueuePair {
     ring.suppressInterrupts();
     transport.enableQueue(ring.index, ring.layout);
     if (direction === 'receive') this.receive.fill();
+    else this.transmit.putBack();
+  }
+
+  /** Takes all buffers back from a device that was reset, and keeps what is in them for when it is enabled again. */
+  setAside(): void {
+    this.receive.setAside();
+    this.transmit.setAside();
   }
 
   /** Takes all buffers back from a device that was reset; says how many frames were lost in it. */

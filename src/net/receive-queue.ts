@@ -95,6 +95,21 @@ export abstract class ReceiveQueue {
     this.ring.publish();
   }
 
+  /**
+   * Takes all buffers back from a device that was reset, which is to go on as if it had not been: the frames that it had
+   * finished are kept, to be the next ones received.
+   */
+  setAside(): void {
+    this.notifier.failure = undefined;
+    const finished: PacketBuffer[] = [];
+    const count = this.collect(finished, 0, Infinity);
+    this.fetched.push(...finished.slice(0, count));
+    this.dropUnfinished();
+    this.ring.reset((token) => {
+      this.pool.put(this.pool.packets[token]);
+    });
+  }
+
   /** Takes all buffers back from a device that was reset; says how many frames were in them that nobody took. */
   reset(): number {
     this.notifier.failure = undefined;

@@ -60,6 +60,22 @@ export class Recovery {
       });
   }
 
+  /** Goes on with a device whose other end is back, with all that it had not finished; to be called in turn. */
+  async resume(reason: Error | undefined): Promise<void> {
+    const { lifecycle } = this;
+    // It may have been stopped, reset or closed meanwhile.
+    if (lifecycle.state !== 'recovering') return;
+    const occasion = { reason, automatic: true };
+    try {
+      const lost = await lifecycle.resetAndKeep();
+      const lostSettings = await lifecycle.bringUp();
+      this.tell({ ...occasion, queue: undefined, lost, lostSettings });
+    } catch (error) {
+      // If it is away again, there will be another time.
+      if (!this.isAway) await this.giveUp(error as Error, occasion);
+    }
+  }
+
   private async recoverInTurn(queue: PairQueue | undefined, reason: Error): Promise<void> {
     const { state } = this.lifecycle;
     const occasion = { reason, automatic: true };
@@ -78,9 +94,14 @@ export class Recovery {
       const lostSettings = await lifecycle.bringUp();
       return this.tell({ ...occasion, queue: undefined, lost, lostSettings });
     } catch (error) {
-      await this.giveUp(error as Error, occasion);
+      // What was to recover by itself does so when the other end is back.
+      if (!occasion.automatic || !this.isAway) await this.giveUp(error as Error, occasion);
       throw error;
     }
+  }
+
+  private get isAway(): boolean {
+    return this.lifecycle.parts.transport.isAway === true;
   }
 
   /** The device did not come back. It is left at rest, if it can be brought there. */

@@ -80,7 +80,7 @@ export class Sender {
     requireSignal(signal);
     signal?.throwIfAborted();
     this.queue.reclaim();
-    if (this.frames.length === 0 && this.queue.ring.outstanding === 0) return;
+    if (this.frames.length === 0 && this.queue.unfinished === 0) return;
     await this.wait(signal, (resolve, reject) => {
       const waiting = { resolve, reject };
       this.flushes.push(waiting);
@@ -95,7 +95,7 @@ export class Sender {
     try {
       const reclaimed = this.queue.reclaim();
       while (this.frames.length > 0 && (this.settleFirst() || this.failFirst()));
-      if (this.frames.length === 0 && this.queue.ring.outstanding === 0) {
+      if (this.frames.length === 0 && this.queue.unfinished === 0) {
         for (const flush of this.flushes.splice(0)) flush.resolve();
       }
       return reclaimed;
@@ -131,7 +131,7 @@ export class Sender {
 
   /** Whether waiting for a buffer might be for ever: nothing is on its way back from the device. */
   private get isVain(): boolean {
-    return this.queue.ring.outstanding === 0 && !this.queue.paused && this.queue.broken === undefined;
+    return this.queue.unfinished === 0 && !this.queue.paused && this.queue.broken === undefined;
   }
 
   /** Ends the waiting of the first frame where it is in vain; says whether it is, so that the next one may try. */

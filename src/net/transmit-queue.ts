@@ -33,6 +33,8 @@ export class TransmitQueue {
   private readonly pool: PacketPool;
   /** While the device is reset, or this queue of it: nothing is taken from the ring or put into it. */
   paused = false;
+  /** What {@link setAside} has taken from the ring. */
+  private readonly aside: PacketBuffer[] = [];
   private readonly checks: TransmitChecks;
   private readonly offloads: TransmitOffloads;
   private readonly headerSize: number;
@@ -131,16 +133,39 @@ export class TransmitQueue {
 
   /** Takes all buffers back from a device that was reset; says how many it had not finished. */
   reset(): number {
-    this.notifier.failure = undefined;
-    for (let token = this.ring.take(); token !== NOTHING_USED; token = this.ring.take()) {
-      this.pool.put(this.pool.packets[token]);
-      this.completed += 1;
-    }
-    const lost = this.ring.outstanding;
+    this.takeFinished();
+    const lost = this.unfinished;
+    for (const packet of this.aside.splice(0)) this.pool.put(packet);
     this.ring.reset((token) => {
       this.pool.put(this.pool.packets[token]);
     });
     return lost;
+  }
+
+  /** Frames that the device was given, or is to be given again, and has not finished. */
+  get unfinished(): number {
+    return this.ring.outstanding + this.aside.length;
+  }
+
+  /**
+   * Takes all buffers back from a device that was reset, which is to go on as if it had not been: {@link putBack} gives it
+   * again what it had not finished.
+   */
+  setAside(): void {
+    this.takeFinished();
+    for (const token of this.ring.outstandingTokens()) this.aside.push(this.pool.packets[token]);
+    this.ring.reset(() => undefined);
+  }
+
+  /** Puts what was set aside into the ring, in its order. The device is not notified. */
+  putBack(): void {
+    if (this.aside.length === 0) return;
+    const { bytes } = this.counters;
+    const left = this.aside.splice(0);
+    while (left.length > 0 && this.add(left[0])) left.shift();
+    this.aside.push(...left);
+    this.counters.bytes = bytes;
+    this.ring.publish();
   }
 
   /** Adds a packet of one buffer that asks nothing of the device. */
@@ -179,6 +204,14 @@ export class TransmitQueue {
   private admits(packet: PacketBuffer | undefined): boolean {
     if (packet === undefined) return false;
     return isPlain(packet) ? this.checks.admitsPlain(packet) : this.checks.refusalOf(packet) === undefined;
+  }
+
+  private takeFinished(): void {
+    this.notifier.failure = undefined;
+    for (let token = this.ring.take(); token !== NOTHING_USED; token = this.ring.take()) {
+      this.pool.put(this.pool.packets[token]);
+      this.completed += 1;
+    }
   }
 
   private add(packet: PacketBuffer): boolean {

@@ -50,6 +50,14 @@ export interface InterruptHandlers {
   eventFd?(queue: number): number | undefined;
 }
 
+/** Called by a transport whose other end may go and come back. They run on the event loop, never inside another call. */
+export interface AbsenceHandlers {
+  /** It has gone, and uses no buffer any more. */
+  away(reason: Error): void;
+  /** It is back, as new: the device has to be negotiated with again, and given its queues. */
+  back(): void;
+}
+
 /** The access width of a register, in bytes. */
 export type AccessWidth = 1 | 2 | 4;
 
@@ -148,6 +156,14 @@ export interface Transport {
    * on the event loop; `undefined` unsets it.
    */
   onRemoval(handler: (() => void) | undefined): void;
+
+  /**
+   * Whether the other end has gone, and is waited for: until it is back, calls that reach it throw an error of the
+   * transport's own, but for a reset, which is done at once.
+   */
+  readonly isAway?: boolean;
+  /** Says what to do when the other end goes and comes back; `undefined` unsets it. Absent where it does not. */
+  onAbsence?(handlers: AbsenceHandlers | undefined): void;
 
   /** How other threads can work at queues of the device; absent where they can not. */
   readonly sharing?: TransportSharing | undefined;

@@ -20,6 +20,7 @@ import {
   PACKED_USED,
   packedLayout,
 } from './packed-layout.js';
+import { inOrderOf } from './outstanding-order.js';
 import { DESCRIPTOR_INDIRECT, DESCRIPTOR_NEXT, DESCRIPTOR_SIZE, DESCRIPTOR_WRITE } from './split-layout.js';
 import { NOTHING_USED, type RingOptions, type Virtqueue } from './virtqueue.js';
 
@@ -169,6 +170,14 @@ export abstract class PackedRing implements Virtqueue {
   }
 
   abstract requestInterrupt(count?: number): boolean;
+
+  outstandingTokens(): number[] {
+    const ids: number[] = [];
+    for (let ahead = 0; ahead < this.size; ahead += 1) {
+      ids.push(this.words16[((this.nextAvailable + ahead) % this.size) * WORDS + ID]);
+    }
+    return inOrderOf(ids, this.tokens, NOT_OUTSTANDING);
+  }
 
   reset(reclaim: (token: number) => void): void {
     const outstanding = this.tokens.filter((token) => token !== NOT_OUTSTANDING);

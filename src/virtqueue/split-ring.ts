@@ -30,6 +30,7 @@ import {
   splitLayout,
   USED_NO_NOTIFY,
 } from './split-layout.js';
+import { inOrderOf } from './outstanding-order.js';
 import { NOTHING_USED, type RingOptions, type Virtqueue } from './virtqueue.js';
 
 /** The size is a power of two. */
@@ -199,6 +200,14 @@ export abstract class SplitRing implements Virtqueue {
     }
     // The store above is a full barrier: what the device finished before it saw the request is seen here.
     return ((Atomics.load(this.used16, IDX) - this.nextUsed) & 0xffff) >= count;
+  }
+
+  outstandingTokens(): number[] {
+    const heads: number[] = [];
+    for (let back = 1; back <= this.size; back += 1) {
+      heads.push(this.available[ENTRIES + ((this.nextAvailable - back) & this.mask)]);
+    }
+    return inOrderOf(heads.reverse(), this.tokens, NOT_OUTSTANDING);
   }
 
   reset(reclaim: (token: number) => void): void {

@@ -91,6 +91,11 @@ export interface Virtqueue {
    */
   requestInterrupt(count?: number): boolean;
 
+  /**
+   * The tokens of all buffers that were not taken, in the order in which they were added, as far as the device has left
+   * the ring as it was.
+   */
+  outstandingTokens(): number[];
   /** Calls back for every buffer that was not taken, then starts anew. The device must have been reset. */
   reset(reclaim: (token: number) => void): void;
   /** Gives the memory of the ring back. The device must have been reset. */

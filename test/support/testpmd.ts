@@ -74,6 +74,17 @@ export class Testpmd {
     return this.child.pid;
   }
 
+  /** How many frames it has sent back in all, by its own statistics of each second. */
+  get forwarded(): number {
+    const counts = [...this.output.matchAll(/TX-packets:\s*(\d+)/g)];
+    return Number(counts.at(-1)?.[1] ?? 0);
+  }
+
+  /** Stops it where it is: it does nothing until it is killed. */
+  freeze(): void {
+    this.child.kill('SIGSTOP');
+  }
+
   /** Ends it at once, as a crash does. */
   async kill(): Promise<void> {
     if (this.child.exitCode !== null || this.child.signalCode !== null) return;

@@ -14,7 +14,7 @@ import { QueuePair, QUEUES_PER_PAIR } from '../queue-pair.js';
 import type { LostFrames } from '../recovery-report.js';
 import type { QueuePairStatistics } from '../statistics.js';
 import { BorrowedQueues } from './borrowed-queues.js';
-import { isUsed, REQUEST, requestOf, type ControlBlock } from './control-block.js';
+import { isUsed, keepsFrames, REQUEST, requestOf, type ControlBlock } from './control-block.js';
 import { writeCounters } from './counters.js';
 import type { DeviceMessage, PairMessage, SharedQueuePair, SharedSetup } from './shared-queue-pair.js';
 
@@ -69,6 +69,8 @@ export class AttachedQueuePair extends EventEmitter<AttachedQueuePairEvents> {
   private seen = -1;
   /** Whether the rings are this thread's, from a request to run until it was asked to rest. */
   private holdsRings = false;
+  /** Whether frames were taken out of the rings that the device is to be given again. */
+  private hasAside = false;
   private polling = false;
   private pollTurn: NodeJS.Immediate | undefined;
 
@@ -262,10 +264,13 @@ export class AttachedQueuePair extends EventEmitter<AttachedQueuePairEvents> {
         if (!this.holdsRings) this.begin(request);
         break;
       case REQUEST.PAUSE:
+        if (keepsFrames(request)) this.setAside();
         lost = this.rest('recovering');
+        if (!keepsFrames(request) && this.hasAside) lost = this.dropAside();
         break;
       case REQUEST.STOP:
         lost = this.rest('stopped');
+        if (this.hasAside) lost = this.dropAside();
         break;
       case REQUEST.END:
         this.end();
@@ -279,14 +284,17 @@ export class AttachedQueuePair extends EventEmitter<AttachedQueuePairEvents> {
     const { queues, datapath } = this;
     this.failure = undefined;
     this.access.begin(request);
-    if (queues.reset().transmit > 0) datapath.sender.failFlushes(this.wasReset());
+    if (!this.hasAside && queues.reset().transmit > 0) datapath.sender.failFlushes(this.wasReset());
+    this.hasAside = false;
     for (const { ring } of [queues.receive, queues.transmit]) ring.suppressInterrupts();
     queues.receive.fill();
+    queues.transmit.putBack();
     this.holdsRings = true;
     this.setState('running');
     // Who was told of that may have given the pair back.
     if (!this.isRunning()) return;
     queues.receive.notifier.notifyIfNeeded();
+    if (queues.transmit.unfinished > 0) queues.transmit.notifier.notifyIfNeeded();
     datapath.start();
     if (!this.setup.interrupts && this.isWaitedFor) this.pollSoon();
     datapath.checkQueues();
@@ -299,6 +307,26 @@ export class AttachedQueuePair extends EventEmitter<AttachedQueuePairEvents> {
     if (state === 'stopped' && this.failure !== undefined) this.streams.fail(this.failure);
     const lost = this.letGo(state === 'stopped' && this.failure === undefined);
     this.setState(state);
+    return lost;
+  }
+
+  /** Takes all out of the rings, to go on with it when the device does. */
+  private setAside(): void {
+    if (!this.holdsRings) return;
+    this.holdsRings = false;
+    this.hasAside = true;
+    this.halt();
+    this.queues.setAside();
+    this.datapath.pause('receive');
+    this.datapath.pause('transmit');
+    this.count();
+  }
+
+  /** The device does not go on; says what was kept for nothing. */
+  private dropAside(): LostFrames {
+    this.hasAside = false;
+    const lost = this.queues.reset();
+    if (lost.transmit > 0) this.datapath.sender.failFlushes(this.wasReset());
     return lost;
   }
 

@@ -11,7 +11,7 @@ import type { SharedDoorbell } from '../../transport/sharing.js';
 export const REQUEST = {
   /** To rest: the device is about to be reset, or was. What waits is rejected. */
   STOP: 0,
-  /** To rest, while the device is reset; what waits goes on waiting. */
+  /** To rest, while the device is reset; what waits goes on waiting. Frames may be kept, see {@link keepsFrames}. */
   PAUSE: 1,
   /** To run, with rings in their initial state. */
   RUN: 2,
@@ -21,10 +21,14 @@ export const REQUEST = {
 
 export type Request = (typeof REQUEST)[keyof typeof REQUEST];
 
-/** A request in one number: what to do, whether the pair may send, and a count, so that no two are the same. */
+/**
+ * A request in one number: what to do, whether the pair may send, whether it keeps its frames, and a count, so that no two
+ * are the same.
+ */
 const REQUEST_MASK = 3;
 const USED = 4;
-const STEP = 8;
+const KEEP = 8;
+const STEP = 16;
 
 const REQUEST_AT = 0;
 const ATTACHED_AT = 1;
@@ -64,9 +68,9 @@ export class ControlBlock {
   }
 
   /** Asks for something; gives the number of the request. */
-  ask(what: Request, used: boolean): number {
+  ask(what: Request, used: boolean, keep: boolean): number {
     const count = (this.request & ~(STEP - 1)) + STEP;
-    Atomics.store(this.words, REQUEST_AT, count | what | (used ? USED : 0));
+    Atomics.store(this.words, REQUEST_AT, count | what | (used ? USED : 0) | (keep ? KEEP : 0));
     return this.request;
   }
 
@@ -116,6 +120,11 @@ export function requestOf(request: number): Request {
 /** Whether the pair may be used to send, by a request. */
 export function isUsed(request: number): boolean {
   return (request & USED) !== 0;
+}
+
+/** Whether what the device has not finished is to be kept while the pair rests, and given to it again. */
+export function keepsFrames(request: number): boolean {
+  return (request & KEEP) !== 0;
 }
 
 function allocate(): ControlMemory {

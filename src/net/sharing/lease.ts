@@ -16,7 +16,7 @@ import { QueuePair, QUEUES_PER_PAIR, type QueuePairOptions } from '../queue-pair
 import type { PairGate } from '../net-queue-pair.js';
 import type { LostFrames } from '../recovery-report.js';
 import type { QueuePairStatistics } from '../statistics.js';
-import { ControlBlock, REQUEST, type Request } from './control-block.js';
+import { ControlBlock, keepsFrames, REQUEST, type Request } from './control-block.js';
 import { readCounters } from './counters.js';
 import { LentMemory } from './lent-memory.js';
 import type { DeviceMessage, PairMessage, SharedQueuePair } from './shared-queue-pair.js';
@@ -128,9 +128,13 @@ export class Lease {
     this.runSince = this.block.request;
   }
 
-  /** Has the borrower rest until the device was reset. */
-  pause(): void {
-    if (!this.over) this.ask(REQUEST.PAUSE);
+  /**
+   * Has the borrower rest until the device was reset.
+   *
+   * @param keep - whether it is to go on with what the device has not finished
+   */
+  pause(keep: boolean): void {
+    if (!this.over) this.ask(REQUEST.PAUSE, keep);
   }
 
   /** Has the borrower rest until the next start. */
@@ -146,7 +150,7 @@ export class Lease {
   use(used: boolean): void {
     if (used === this.used) return;
     this.used = used;
-    if (!this.over) this.ask(this.asked);
+    if (!this.over) this.ask(this.asked, keepsFrames(this.block.request));
   }
 
   /**
@@ -199,9 +203,9 @@ export class Lease {
     freeAll([this.queues]);
   }
 
-  private ask(what: Request): void {
+  private ask(what: Request, keep = false): void {
     this.asked = what;
-    const request = this.block.ask(what, this.used);
+    const request = this.block.ask(what, this.used, keep);
     // Who attaches after this sees it at once, and has nothing to let go of.
     this.pending = this.block.isAttached && !this.gone ? request : undefined;
     if (this.pending !== undefined) this.post({ kind: 'look' });

@@ -25,8 +25,8 @@ export class Leases {
     for (const lease of this.leases.values()) lease.run();
   }
 
-  pause(): void {
-    for (const lease of this.leases.values()) lease.pause();
+  pause(keep: boolean): void {
+    for (const lease of this.leases.values()) lease.pause(keep);
   }
 
   /** Has all rest until the next start; those that wait to send are told so. */

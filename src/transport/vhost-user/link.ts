@@ -4,7 +4,6 @@
  * Nobody waits here with the whole thread for a backend that may not be there: only once it has answered the first
  * request are further ones put to it and waited for.
  */
-import { setTimeout as sleep } from 'node:timers/promises';
 import { VhostUserError, type VirtioNetError } from '../../errors.js';
 import type { Logger } from '../../log.js';
 import type { UnixSocket } from '../../native/unix-socket.js';
@@ -49,6 +48,8 @@ export class Link {
   /** Why there is no connection now. */
   #lost: VirtioNetError | undefined;
   #keepAlive = false;
+  /** Runs while there is a pause between two attempts to connect. */
+  #pause: NodeJS.Timeout | undefined;
 
   private constructor(parts: LinkParts, session: Session) {
     this.#parts = parts;
@@ -100,11 +101,14 @@ export class Link {
     this.#keepAlive = keepAlive;
     if (this.#lost === undefined) this.#session.socket.setKeepAlive(keepAlive);
     this.#parts.peers.setKeepAlive(keepAlive);
+    if (keepAlive) this.#pause?.ref();
+    else this.#pause?.unref();
   }
 
   /** Ends the connection, and all attempts to have another one. Calling it again does nothing. */
   close(): void {
     this.#ending.abort();
+    clearTimeout(this.#pause);
     this.hooks = undefined;
     this.#session.connection.close();
     this.#lost ??= new VhostUserError('VHOST_USER_DISCONNECTED', `${this.#parts.name} was closed`);
@@ -134,6 +138,14 @@ export class Link {
     });
   }
 
+  /** Whether it keeps the event loop alive can change meanwhile. */
+  #sleep(duration: number): Promise<void> {
+    return new Promise((resolve) => {
+      this.#pause = setTimeout(resolve, duration);
+      if (!this.#keepAlive) this.#pause.unref();
+    });
+  }
+
   async #restore(): Promise<void> {
     const { peers, log, name } = this.#parts;
     const { signal } = this.#ending;
@@ -149,8 +161,7 @@ export class Link {
       } catch (error) {
         log.debug({ device: name, err: error, attempt }, 'vhost-user backend is not back yet');
       }
-      const pause = PAUSES[Math.min(attempt, PAUSES.length - 1)];
-      await sleep(pause, undefined, { signal, ref: this.#keepAlive }).catch(() => undefined);
+      await this.#sleep(PAUSES[Math.min(attempt, PAUSES.length - 1)]);
     }
   }
 }

@@ -35,7 +35,7 @@ export async function openVhostUserTransport(
   const name = `vhost-user:${path}`;
   const link = await Link.open({ peers: new ClientPeers(path), name, timeout, reconnect, log }, signal);
   const memory = new VhostUserMemory({ hugePages, sysfsRoot: '/sys' });
-  return new VhostUserTransport({ name, link, memory, card: { mac, mtu }, log });
+  return new VhostUserTransport({ name, link, memory, card: { mac, mtu }, reconnect, log });
 }
 
 function checkPath(path: string): void {

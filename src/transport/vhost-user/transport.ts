@@ -5,12 +5,13 @@
  * The protocol knows rings and memory, but no device status and no reset in the sense of VIRTIO 1.3, 2.1 and 2.4. So the
  * status is kept here; rings are handed over when the driver says DRIVER_OK, and a reset takes each of them back.
  */
-import { UsageError } from '../../errors.js';
+import { UsageError, type VirtioNetError } from '../../errors.js';
 import type { Logger } from '../../log.js';
 import { checkRingSize, LARGEST_QUEUE, queueUnavailable } from '../queue-sizes.js';
 import type { TransportSharing } from '../sharing.js';
 import {
   STATUS,
+  type AbsenceHandlers,
   type AccessWidth,
   type InterruptHandlers,
   type QueueLayout,
@@ -38,6 +39,8 @@ export interface VhostUserTransportParts {
   readonly link: Link;
   readonly memory: VhostUserMemory;
   readonly card: CardSettings;
+  /** Whether the link connects again when the backend has gone. */
+  readonly reconnect: boolean;
   readonly log: Logger;
 }
 
@@ -70,17 +73,25 @@ export class VhostUserTransport implements Transport {
   /** The memory table that the backend has, and on which connection it got it. */
   #table = { version: -1, generation: -1 };
   #keepAlive = true;
+  /** Whether interrupts are waited for. */
   #waiting = false;
+  /** Whether a device that was running waits for its backend. */
+  #missed = false;
   #closed = false;
+  #absence: AbsenceHandlers | undefined;
+  #onRemoval: (() => void) | undefined;
+  readonly #reconnects: boolean;
 
   /** Link and memory become the transport's. */
-  constructor({ name, link, memory, card, log }: VhostUserTransportParts) {
+  constructor({ name, link, memory, card, reconnect, log }: VhostUserTransportParts) {
     this.name = name;
     this.memory = memory;
     this.#link = link;
     this.#log = log;
     this.#mtu = card.mtu;
+    this.#reconnects = reconnect;
     this.#config = new VhostUserConfig(card, link.greeting);
+    link.hooks = { lost: (error) => this.#onLost(error), restored: () => this.#onRestored() };
     this.sharing = {
       allocate: (size, options) => memory.allocateShared(size, options),
       createEvent: () => undefined,
@@ -186,6 +197,7 @@ export class VhostUserTransport implements Transport {
       handlers.config();
     });
     this.#waiting = true;
+    this.#missed = false;
     this.#updateKeepAlive();
   }
 
@@ -201,8 +213,17 @@ export class VhostUserTransport implements Transport {
     this.#updateKeepAlive();
   }
 
-  onRemoval(): void {
-    // Told by the link.
+  get isAway(): boolean {
+    return this.#reconnects && this.#link.lost !== undefined;
+  }
+
+  onAbsence(handlers: AbsenceHandlers | undefined): void {
+    this.#absence = handlers;
+  }
+
+  onRemoval(handler: (() => void) | undefined): void {
+    this.#onRemoval = handler;
+    if (!this.#reconnects && this.#link.lost !== undefined) this.#tellRemoval();
   }
 
   close(): Promise<void> {
@@ -218,6 +239,26 @@ export class VhostUserTransport implements Transport {
     return Promise.resolve();
   }
 
+  #onLost(error: VirtioNetError): void {
+    this.#handedOver = false;
+    this.#missed ||= (this.#status & STATUS.DRIVER_OK) !== 0;
+    this.#updateKeepAlive();
+    this.#config.setLink(false);
+    if (this.#reconnects) this.#absence?.away(error);
+    else this.#tellRemoval();
+  }
+
+  #onRestored(): void {
+    this.#config.update(this.#link.greeting);
+    this.#absence?.back();
+  }
+
+  #tellRemoval(): void {
+    const handler = this.#onRemoval;
+    this.#onRemoval = undefined;
+    if (handler !== undefined) setImmediate(handler);
+  }
+
   #giveBack(): void {
     try {
       this.#link.close();
@@ -231,7 +272,7 @@ export class VhostUserTransport implements Transport {
   }
 
   #updateKeepAlive(): void {
-    this.#link.setKeepAlive(this.#keepAlive && this.#waiting);
+    this.#link.setKeepAlive(this.#keepAlive && (this.#waiting || this.#missed));
   }
 
   #tellStatus(status: number, added: number): void {
@@ -288,7 +329,11 @@ export class VhostUserTransport implements Transport {
     this.#featuresRefused = false;
     this.#pairs = 1;
     this.#events.takeError();
-    if (this.#link.lost !== undefined) return;
+    if (this.#link.lost !== undefined) {
+      this.#missed = false;
+      this.#updateKeepAlive();
+      return;
+    }
     try {
       this.#link.use((connection, greeting) => {
         if (handedOver) for (const queue of queues) takeBack(connection, greeting, queue);
