@@ -3,7 +3,8 @@
  *
  *     forward.ts <device> [<device>] [--burst n] [--count n]
  *
- * A device is a PCI address, or `sim`. It ends after --count frames, or on Ctrl-C. What a ring has no room for is lost.
+ * A device is a PCI address, `vhost-user:/path.sock`, or `sim`. It ends after --count frames, or on Ctrl-C. What a
+ * ring has no room for is lost.
  */
 import { parseArgs } from 'node:util';
 import { NetDevice, type PacketBuffer } from 'virtio-net';

@@ -3,8 +3,8 @@
  *
  *     pktgen.ts <device> [--size bytes] [--to mac] [--burst n] [--count n]
  *
- * A device is a PCI address, or `sim`. It ends after --count frames, or on Ctrl-C. Mind your network: frames to an
- * address that a switch does not know, such as the default of --to, go everywhere.
+ * A device is a PCI address, `vhost-user:/path.sock`, or `sim`. It ends after --count frames, or on Ctrl-C. Mind your
+ * network: frames to an address that a switch does not know, such as the default of --to, go everywhere.
  */
 import { parseArgs } from 'node:util';
 import { NetDevice, type PacketBuffer } from 'virtio-net';

@@ -3,7 +3,7 @@
  *
  *     rx-count.ts <device> [--burst n] [--count n]
  *
- * A device is a PCI address, or `sim`. It ends after --count frames, or on Ctrl-C.
+ * A device is a PCI address, `vhost-user:/path.sock`, or `sim`. It ends after --count frames, or on Ctrl-C.
  */
 import { parseArgs } from 'node:util';
 import { NetDevice, type PacketBuffer } from 'virtio-net';

@@ -7,7 +7,7 @@ const NEIGHBOUR = parseMac('02:00:00:00:00:01');
 
 /**
  * What `NetDevice.open()` takes for the name of a device. `sim` is the software device, with a wire on which frames of
- * 64 bytes come all the time; every other name is left to the library: a PCI address, for example.
+ * 64 bytes come all the time; every other name is left to the library: a PCI address, or `vhost-user:` and a path.
  */
 export function find(name: string): string | Transport {
   return name === 'sim' ? busyDevice() : name;

@@ -1,39 +1,9 @@
 /** examples/rx-count, pktgen and forward as they are run: programs of their own, with the software device. */
-import { spawn, type ChildProcessByStdio } from 'node:child_process';
 import { once } from 'node:events';
-import type { Readable } from 'node:stream';
 import { describe, expect, it } from 'vitest';
-import { ROOT } from '../vm/paths.js';
+import { startExample, totals } from './start-example.js';
 
-type Program = ChildProcessByStdio<null, Readable, Readable>;
-
-interface Ended {
-  readonly status: number | null;
-  readonly stdout: string;
-  readonly stderr: string;
-}
-
-function start(commandLine: string): { program: Program; ended: Promise<Ended> } {
-  const [name, ...words] = commandLine.split(' ');
-  const args = ['--import', 'tsx', `examples/${name}.ts`, ...words];
-  const program = spawn(process.execPath, args, { cwd: ROOT, stdio: ['ignore', 'pipe', 'pipe'] });
-  const written = { stdout: '', stderr: '' };
-  for (const stream of ['stdout', 'stderr'] as const) {
-    program[stream].setEncoding('utf8').on('data', (text: string) => (written[stream] += text));
-  }
-  const ended = once(program, 'close').then(([status]) => ({ status: status as number | null, ...written }));
-  return { program, ended };
-}
-
-const LINE = /^simulated: (\d+) frames received, (\d+) bytes; (\d+) sent, (\d+) bytes$/;
 const RATES = /^simulated: rx \d+\.\d{3} Mpps \d+\.\d{3} Gbit\/s, tx \d+\.\d{3} Mpps \d+\.\d{3} Gbit\/s$/;
-
-/** The numbers of each line of totals: frames and bytes received, frames and bytes sent. */
-function totals(stdout: string): number[][] {
-  const lines = stdout.split('\n').flatMap((line) => LINE.exec(line)?.slice(1) ?? []);
-  const numbers = lines.map(Number);
-  return Array.from({ length: numbers.length / 4 }, (_, line) => numbers.slice(4 * line, 4 * line + 4));
-}
 
 describe.concurrent('the polled examples', () => {
   it.each([
@@ -43,13 +13,13 @@ describe.concurrent('the polled examples', () => {
     ['pktgen sim --count 500 --size 1514 --burst 7 --to ff:ff:ff:ff:ff:ff', [[0, 0, 500, 757_000]]],
     ['forward sim --count 1000', [[1000, 64_000, 1000, 64_000]]],
   ])('count what they are told: %s', async (commandLine, expected) => {
-    const { status, stdout, stderr } = await start(commandLine).ended;
+    const { status, stdout, stderr } = await startExample(commandLine).ended;
     expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
     expect(totals(stdout)).toEqual(expected);
   });
 
   it('forward what one device receives by the other, and back', async () => {
-    const { status, stdout, stderr } = await start('forward sim sim --count 3000').ended;
+    const { status, stdout, stderr } = await startExample('forward sim sim --count 3000').ended;
     expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
     const [one, other] = totals(stdout);
     expect(one.slice(0, 2)).toEqual(other.slice(2));
@@ -61,7 +31,7 @@ describe.concurrent('the polled examples', () => {
   it.each(['rx-count sim', 'pktgen sim', 'forward sim', 'forward sim sim'])(
     'print rates, and end cleanly on Ctrl-C: %s',
     async (commandLine) => {
-      const { program, ended } = start(commandLine);
+      const { program, ended } = startExample(commandLine);
       await once(program.stdout, 'data');
       program.kill('SIGINT');
       // The software device keeps a program running that does not close it.
@@ -74,7 +44,7 @@ describe.concurrent('the polled examples', () => {
   );
 
   it('end when nobody reads what they print', async () => {
-    const { program, ended } = start('rx-count sim');
+    const { program, ended } = startExample('rx-count sim');
     await once(program.stdout, 'data');
     program.stdout.destroy();
     expect(await ended).toMatchObject({ status: 0, stderr: '' });
@@ -94,7 +64,7 @@ describe.concurrent('the polled examples', () => {
     ['rx-count nowhere', /^rx-count: .*nowhere/],
     ['forward sim 0000:ff:1f.7', /^forward: .*0000:ff:1f\.7/],
   ])('say in one line what is wrong: %s', async (commandLine, message) => {
-    const { status, stderr } = await start(commandLine).ended;
+    const { status, stderr } = await startExample(commandLine).ended;
     expect(status, stderr).toBe(2);
     expect(stderr.trimEnd()).toMatch(message);
     expect(stderr.trimEnd().split('\n')).toHaveLength(1);
