@@ -1,5 +1,7 @@
 /** All sections, in the order in which they run and are printed. */
 import type { Section } from '../section.js';
 import { dpdk } from './dpdk.js';
+import { ringOperations } from './ring-operations.js';
+import { vm } from './vm.js';
 
-export const SECTIONS: readonly Section[] = [dpdk];
+export const SECTIONS: readonly Section[] = [dpdk, vm, ringOperations];

@@ -1,0 +1,218 @@
+/**
+ * How long frames take to the backend and back: at a steady rate, or one after the other.
+ *
+ * Argument: a {@link LatencyRequest} as JSON. Prints a {@link LatencyAnswer}.
+ */
+import { NetDevice, type PacketBuffer } from 'virtio-net';
+import { now } from '../lib/clock.js';
+import { CollectionWatch, type Collections } from '../lib/collections.js';
+import { Histogram, type Percentiles } from '../lib/histogram.js';
+
+export interface LatencyRequest {
+  readonly socket: string;
+  readonly packed: boolean;
+  /**
+   * `polled`: busy all the time. `interrupts`: asleep until a frame comes; with a rate of 0 only. `idle`: without frames,
+   * as if they came back at once.
+   */
+  readonly mode: 'polled' | 'interrupts' | 'idle';
+  /** Frames per second; 0 for one after the other. */
+  readonly rate: number;
+  readonly warmUpSeconds: number;
+  readonly seconds: number;
+  /** Length of the frames in bytes, without FCS. */
+  readonly frameLength: number;
+}
+
+export interface LatencyAnswer extends Percentiles {
+  readonly sent: number;
+  /** Frames that did not come back. */
+  readonly lost: number;
+  readonly seconds: number;
+  readonly collections: Collections;
+  /** Processor time of the program for each second. */
+  readonly cpu: number;
+}
+
+/** Frames under way at most, a power of two. */
+const UNDER_WAY = 1 << 16;
+/** Where in a frame its number lies: behind the Ethernet header. */
+const NUMBER_AT = 14;
+const BURST = 32;
+/** As ixy's. A pause in which more frames come back than that loses some. */
+const QUEUE_SIZE = 512;
+/** How long to wait for the last frames, and for one that was lost, in milliseconds. */
+const PATIENCE = 100;
+
+const request = JSON.parse(process.argv[2]) as LatencyRequest;
+const interrupts = request.mode === 'interrupts';
+const device = await NetDevice.open(`vhost-user:${request.socket}`, {
+  interrupts,
+  queueSize: QUEUE_SIZE,
+  features: request.packed ? { required: ['VIRTIO_F_RING_PACKED'] } : { unwanted: ['VIRTIO_F_RING_PACKED'] },
+});
+await device.start();
+const histogram = new Histogram();
+const batch: PacketBuffer[] = [];
+/** When each frame was due, by the lower bits of its number. */
+const due = new Float64Array(UNDER_WAY);
+
+function writeNumber({ bytes, start }: PacketBuffer, number: number): void {
+  const at = start + NUMBER_AT;
+  bytes[at] = number;
+  bytes[at + 1] = number >>> 8;
+  bytes[at + 2] = number >>> 16;
+  bytes[at + 3] = number >>> 24;
+}
+
+function readNumber({ bytes, start }: PacketBuffer): number {
+  const at = start + NUMBER_AT;
+  return bytes[at] | (bytes[at + 1] << 8) | (bytes[at + 2] << 16) | (bytes[at + 3] << 24);
+}
+
+/** Sends frames with the numbers from `first` on, as many as go. */
+function sendBurst(first: number, count: number): number {
+  const allocated = device.allocateBatch(batch, count);
+  for (let i = 0; i < allocated; i += 1) {
+    batch[i].length = request.frameLength;
+    writeNumber(batch[i], first + i);
+  }
+  const sent = device.transmit(batch, allocated);
+  for (let i = sent; i < allocated; i += 1) batch[i].release();
+  return sent;
+}
+
+/** Takes what has come back; its time is that of the call, which every burst is looked for anew. */
+function receiveBurst(): number {
+  const count = device.receive(batch, BURST);
+  if (count === 0) return 0;
+  const time = now();
+  for (let i = 0; i < count; i += 1) {
+    histogram.add(time - due[readNumber(batch[i]) & (UNDER_WAY - 1)]);
+    batch[i].release();
+  }
+  return count;
+}
+
+interface Traffic {
+  readonly sent: number;
+  readonly received: number;
+}
+
+/**
+ * One frame every so often, whether those before are back or not. A frame's time counts from when it was due, so that a
+ * pause of the program shows in all frames that it held up.
+ */
+function runAtRate(seconds: number): Traffic {
+  const period = 1000 / request.rate;
+  const begin = now();
+  const end = begin + seconds * 1000;
+  let sent = 0;
+  let received = 0;
+  let next = begin;
+  for (;;) {
+    const time = now();
+    if (time >= end) break;
+    if (time >= next && sent - received < UNDER_WAY / 2) {
+      let count = 0;
+      while (next <= time && count < BURST) {
+        due[(sent + count) & (UNDER_WAY - 1)] = next;
+        next += period;
+        count += 1;
+      }
+      const taken = sendBurst(sent, count);
+      next -= (count - taken) * period;
+      sent += taken;
+    }
+    received += receiveBurst();
+  }
+  const patience = now() + PATIENCE;
+  while (received < sent && now() < patience) received += receiveBurst();
+  return { sent, received };
+}
+
+/** The same without any frames: for how long the machine keeps the program from running, whatever it does. */
+function runIdle(seconds: number): Traffic {
+  const period = 1000 / request.rate;
+  const begin = now();
+  const end = begin + seconds * 1000;
+  let next = begin;
+  for (let time = begin; time < end; time = now()) {
+    while (next <= time) {
+      histogram.add(time - next);
+      next += period;
+    }
+  }
+  return { sent: 0, received: 0 };
+}
+
+/** Each frame when the one before is back, polled. */
+function runInTurn(seconds: number): Traffic {
+  const end = now() + seconds * 1000;
+  let sent = 0;
+  let received = 0;
+  for (let time = now(); time < end; time = now()) {
+    due[sent & (UNDER_WAY - 1)] = time;
+    sent += sendBurst(sent, 1);
+    while (received < sent && now() < time + PATIENCE) received += receiveBurst();
+    if (received < sent) break;
+  }
+  return { sent, received };
+}
+
+/** Each frame when the one before is back, as the event loop tells. */
+function runAwake(seconds: number): Promise<Traffic> {
+  return new Promise((resolve) => {
+    const end = now() + seconds * 1000;
+    let sent = 0;
+    let received = 0;
+    const send = (): void => {
+      due[sent & (UNDER_WAY - 1)] = now();
+      sent += sendBurst(sent, 1);
+    };
+    const onFrame = (packet: PacketBuffer): void => {
+      const time = now();
+      histogram.add(time - due[readNumber(packet) & (UNDER_WAY - 1)]);
+      received += 1;
+      if (time < end) send();
+    };
+    device.on('frame', onFrame);
+    setTimeout(
+      () => {
+        device.off('frame', onFrame);
+        resolve({ sent, received });
+      },
+      seconds * 1000 + PATIENCE,
+    );
+    send();
+  });
+}
+
+async function run(seconds: number): Promise<Traffic> {
+  if (interrupts) return runAwake(seconds);
+  if (request.mode === 'idle') return runIdle(seconds);
+  return request.rate === 0 ? runInTurn(seconds) : runAtRate(seconds);
+}
+
+histogram.clear();
+await run(request.warmUpSeconds);
+histogram.clear();
+const watch = new CollectionWatch();
+const cpuBefore = process.cpuUsage();
+const begin = performance.now();
+const { sent, received } = await run(request.seconds);
+const end = performance.now();
+const { user, system } = process.cpuUsage(cpuBefore);
+const collections = await watch.between(begin, end);
+watch.stop();
+await device.close();
+const seconds = (end - begin) / 1000;
+const answer: LatencyAnswer = {
+  ...histogram.percentiles(),
+  sent,
+  lost: sent - received,
+  seconds,
+  collections,
+  cpu: (user + system) / 1e6 / seconds,
+};
+console.log(JSON.stringify(answer));
