@@ -3,7 +3,7 @@ import type { DeviceError } from '../errors.js';
 import type { RegisterWindow } from '../pci/pci-function.js';
 import type { CommonConfig } from './common-config.js';
 import { queueUnavailable } from './queue-sizes.js';
-import type { SharedDoorbell } from './sharing.js';
+import type { SharedRegister } from './sharing.js';
 import type { NotifyStructure } from './virtio-capabilities.js';
 
 const NOTIFICATION_DATA = 1n << 38n;
@@ -88,7 +88,7 @@ export class Doorbells {
   }
 
   /** Where another thread notifies a queue that is connected; undefined where it can not. */
-  share(queue: number): SharedDoorbell | undefined {
+  share(queue: number): SharedRegister | undefined {
     const bell = this.#bells[queue];
     if (bell === undefined) throw this.#unavailable(queue, 'is not enabled');
     const address = bell.window.share?.(bell.offset, this.#width);

@@ -17,8 +17,10 @@ export class NativeAccess {
   }
 
   /** A function that notifies the device of new buffers; it is given the position in the ring. */
-  bell({ address, width, id }: SharedDoorbell): (data: number) => void {
-    const { mmio_write16: write16, mmio_write32: write32 } = shim();
+  bell(doorbell: SharedDoorbell): (data: number) => void {
+    const { mmio_write16: write16, mmio_write32: write32, eventfd_signal: signal } = shim();
+    if ('fd' in doorbell) return () => void signal(doorbell.fd);
+    const { address, width, id } = doorbell;
     if (width === 2) return () => void write16(address, id);
     return (data) => void write32(address, (id | (data << DATA_SHIFT)) >>> 0);
   }

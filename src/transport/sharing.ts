@@ -23,8 +23,17 @@ export interface ShareableRegion extends DmaRegion {
   share(): SharedMemory;
 }
 
-/** A register that notifies the device of new buffers in a queue, mapped into this process. */
-export interface SharedDoorbell {
+/** What notifies the device of new buffers in a queue. */
+export type SharedDoorbell = SharedRegister | SharedKick;
+
+/** An eventfd that notifies the device. */
+export interface SharedKick {
+  /** It stays open as long as another thread may use it, see {@link TransportSharing.createKick}. */
+  readonly fd: number;
+}
+
+/** A register that notifies the device, mapped into this process. */
+export interface SharedRegister {
   /** Virtual address. It stays valid when the device is closed: then a write goes nowhere. */
   readonly address: number;
   /** In bytes; with 4 the position in the ring belongs into the upper half. */
@@ -45,6 +54,11 @@ export interface TransportSharing {
   allocate(size: number, options?: AllocateOptions): ShareableRegion;
   /** Makes an eventfd for a queue; undefined where interrupts are not eventfds, but have to be passed on. */
   createEvent(): SharedEvent | undefined;
+  /**
+   * Makes an eventfd by which another thread is to notify the device, where that is done by eventfds: the queue is
+   * enabled with it, see `kickFd` of its layout.
+   */
+  createKick?(): SharedEvent;
   /** Where an enabled queue is notified; undefined where another thread can not, but has to ask for `notify()`. */
   doorbell(queue: number): SharedDoorbell | undefined;
   /** Notifies for another thread, some time after that asked for it. */

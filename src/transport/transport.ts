@@ -27,6 +27,8 @@ export interface QueueLayout {
   readonly driverArea: DeviceAddress;
   /** Device area: the used ring of a split ring. */
   readonly deviceArea: DeviceAddress;
+  /** The eventfd by which the queue is notified, in place of one of the transport's own, where it has such. */
+  readonly kickFd?: number | undefined;
 }
 
 /** What a queue pair needs of a transport, in whatever thread it works. */

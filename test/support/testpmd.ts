@@ -38,7 +38,7 @@ function argumentsOf(options: TestpmdOptions): string[] {
     ...['--no-telemetry', '--vdev', `net_vhost0,iface=${path},queues=${queues}${extra}`, '--'],
     ...[`--forward-mode=${forward}`, '--port-topology=loop', '--auto-start', '--nb-cores=1'],
     ...[`--rxq=${queues}`, `--txq=${queues}`, '--total-num-mbufs=16384', '--max-pkt-len=9100'],
-    ...['--mbuf-size=10240', '--stats-period=1'],
+    ...['--mbuf-size=10240', '--no-flush-rx', '--stats-period=1'],
   ];
 }
 

@@ -37,6 +37,8 @@ const INTERRUPTS_AT = 2;
 const WORDS = 3;
 
 const DOORBELL_NUMBERS = 3;
+/** In place of the width of a register: it is an eventfd. */
+const KICK = 8;
 /** Behind the doorbells of both queues. */
 const COUNTERS_AT = 2 * DOORBELL_NUMBERS;
 /** How many counters there is room for. */
@@ -101,15 +103,21 @@ export class ControlBlock {
 
   /** @param queue - 0 for the receive queue, 1 for the transmit queue */
   setDoorbell(queue: number, doorbell: SharedDoorbell | undefined): void {
-    const { address, width, id } = doorbell ?? { address: 0, width: 0, id: 0 };
-    this.numbers.set([address, width, id], queue * DOORBELL_NUMBERS);
+    this.numbers.set(numbersOf(doorbell), queue * DOORBELL_NUMBERS);
   }
 
   /** Where the queue is notified; undefined if the thread of the device has to do it. */
   doorbell(queue: number): SharedDoorbell | undefined {
     const [address, width, id] = this.numbers.subarray(queue * DOORBELL_NUMBERS);
+    if (width === KICK) return { fd: id };
     return width === 2 || width === 4 ? { address, width, id } : undefined;
   }
+}
+
+/** Address, width and what is written there. */
+function numbersOf(doorbell: SharedDoorbell | undefined): [number, number, number] {
+  if (doorbell === undefined) return [0, 0, 0];
+  return 'fd' in doorbell ? [0, KICK, doorbell.fd] : [doorbell.address, doorbell.width, doorbell.id];
 }
 
 /** What a request asks for. */

@@ -50,6 +50,8 @@ export class Lease {
   private readonly parts: LeaseParts;
   private readonly queues: QueuePair;
   private readonly events: readonly SharedEvent[];
+  /** By which the borrower notifies the device, where that is done by eventfds. */
+  private readonly kicks: readonly SharedEvent[];
   private readonly block = new ControlBlock();
   private readonly port: MessagePort;
   /** Whether the borrower has the pair no more, or must not be counted on. */
@@ -75,18 +77,22 @@ export class Lease {
     this.lost = nothingLost(number);
     this.queues = QueuePair.create(accessTo(parts, memory), number, options);
     const events: SharedEvent[] = [];
+    const kicks: SharedEvent[] = [];
     try {
       for (let queue = 0; queue < QUEUES_PER_PAIR; queue += 1) {
         const event = sharing.createEvent();
         if (event !== undefined) events.push(event);
+        const kick = sharing.createKick?.();
+        if (kick !== undefined) kicks.push(kick);
       }
       this.events = events;
+      this.kicks = kicks;
       const { port1, port2 } = new MessageChannel();
       this.port = port1;
       this.handle = this.makeHandle(port2, memory);
     } catch (error) {
       this.queues.free();
-      for (const event of events) event.close();
+      for (const event of [...events, ...kicks]) event.close();
       throw error;
     }
     this.block.counters[17] = this.queues.pool.size;
@@ -112,7 +118,8 @@ export class Lease {
     for (const { ring } of [receive, transmit]) {
       ring.reset(() => undefined);
       ring.suppressInterrupts();
-      transport.enableQueue(ring.index, ring.layout);
+      const kickFd = this.kicks[ring.index % QUEUES_PER_PAIR]?.fd;
+      transport.enableQueue(ring.index, { ...ring.layout, kickFd });
     }
   }
 
@@ -244,7 +251,7 @@ export class Lease {
   private onGone(): void {
     this.gone = true;
     this.over = true;
-    for (const event of this.events) event.close();
+    for (const event of [...this.events, ...this.kicks]) event.close();
     this.parts.log.info({ queuePair: this.number }, 'worker has let go of its queue pair');
     this.onAnswer();
   }

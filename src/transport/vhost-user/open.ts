@@ -9,6 +9,7 @@ import type { CardSettings } from './config-space.js';
 import { Link } from './link.js';
 import { VhostUserMemory } from './memory.js';
 import { ClientPeers } from './peers.js';
+import { ServerPeers } from './server-peers.js';
 import { VhostUserTransport } from './transport.js';
 
 export interface OpenVhostUserOptions extends CardSettings {
@@ -16,13 +17,15 @@ export interface OpenVhostUserOptions extends CardSettings {
   readonly hugePages: HugePages;
   /** For each request, in milliseconds. */
   readonly timeout: number;
+  /** Whether to make the socket and wait for the backend, which connects. */
+  readonly server: boolean;
   /** Whether to connect again when the backend has gone. */
   readonly reconnect: boolean;
   readonly signal: AbortSignal | undefined;
 }
 
 /**
- * Connects to the backend that listens at a path.
+ * Connects to the backend that listens at a path, or waits at the path until one has connected.
  *
  * @throws UsageError OPTION_INVALID for a path that no socket can have; VhostUserError; the reason of `signal`
  */
@@ -31,9 +34,11 @@ export async function openVhostUserTransport(
   options: OpenVhostUserOptions,
 ): Promise<Transport> {
   checkPath(path);
-  const { log, hugePages, timeout, reconnect, signal, mac, mtu } = options;
+  const { log, hugePages, timeout, server, reconnect, signal, mac, mtu } = options;
+  signal?.throwIfAborted();
   const name = `vhost-user:${path}`;
-  const link = await Link.open({ peers: new ClientPeers(path), name, timeout, reconnect, log }, signal);
+  const peers = server ? ServerPeers.create(path) : new ClientPeers(path);
+  const link = await Link.open({ peers, name, timeout, reconnect, log }, signal);
   const memory = new VhostUserMemory({ hugePages, sysfsRoot: '/sys' });
   return new VhostUserTransport({ name, link, memory, card: { mac, mtu }, reconnect, log });
 }

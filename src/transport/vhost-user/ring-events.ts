@@ -2,13 +2,10 @@
 import { EventFd } from '../../native/event-fd.js';
 import { shim } from '../../native/shim.js';
 import { forEachOf } from '../../vfio/each.js';
-import type { SharedEvent } from '../sharing.js';
 import type { InterruptHandlers } from '../transport.js';
 
 export class RingEvents {
   readonly #kicks = new Map<number, EventFd>();
-  /** Kicks of queues that another thread works at: they live as long as that may use them. */
-  readonly #lentKicks = new Map<number, EventFd>();
   /** Interrupts, by queue; empty while there are none. */
   #calls = new Map<number, EventFd>();
   #handlers: InterruptHandlers | undefined;
@@ -18,8 +15,6 @@ export class RingEvents {
 
   /** What signals the backend; made when it is first asked for. */
   kickOf(queue: number): number {
-    const lent = this.#lentKicks.get(queue);
-    if (lent !== undefined) return lent.fd;
     const kick = this.#kicks.get(queue) ?? EventFd.create();
     this.#kicks.set(queue, kick);
     return kick.fd;
@@ -39,19 +34,6 @@ export class RingEvents {
   /** Whether it has, since the last look. */
   takeError(): boolean {
     return this.#errors !== undefined && this.#errors.drain() > 0;
-  }
-
-  /** Makes the kick of a queue that another thread is to use from now on, also when it gives nothing back in time. */
-  lendKick(queue: number): SharedEvent {
-    const kick = EventFd.create();
-    this.#lentKicks.set(queue, kick);
-    return {
-      fd: kick.fd,
-      close: () => {
-        if (this.#lentKicks.get(queue) === kick) this.#lentKicks.delete(queue);
-        kick.close();
-      },
-    };
   }
 
   /** @param onError - called when the backend has met an error in a ring */
@@ -89,7 +71,6 @@ export class RingEvents {
     for (const call of this.#calls.values()) call.setKeepAlive(keepAlive);
   }
 
-  /** Closes all but what is lent. */
   close(): void {
     try {
       this.disable();

@@ -30,7 +30,7 @@ export function handOver(
   );
   setFile(connection, 'SET_VRING_ERR', queue, events.errorFd);
   setFile(connection, 'SET_VRING_CALL', queue, events.callOf(queue));
-  setFile(connection, 'SET_VRING_KICK', queue, events.kickOf(queue));
+  setFile(connection, 'SET_VRING_KICK', queue, layout.kickFd ?? events.kickOf(queue));
 }
 
 /** Lets the backend use a ring, or no longer. Without the protocol features a ring is enabled by its kick. */

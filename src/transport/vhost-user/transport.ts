@@ -7,6 +7,7 @@
  */
 import { UsageError, type VirtioNetError } from '../../errors.js';
 import type { Logger } from '../../log.js';
+import { EventFd } from '../../native/event-fd.js';
 import { checkRingSize, LARGEST_QUEUE, queueUnavailable } from '../queue-sizes.js';
 import type { TransportSharing } from '../sharing.js';
 import {
@@ -94,8 +95,9 @@ export class VhostUserTransport implements Transport {
     link.hooks = { lost: (error) => this.#onLost(error), restored: () => this.#onRestored() };
     this.sharing = {
       allocate: (size, options) => memory.allocateShared(size, options),
-      createEvent: () => undefined,
-      doorbell: () => undefined,
+      createEvent: () => EventFd.create(),
+      createKick: () => EventFd.create(),
+      doorbell: (queue) => ({ fd: this.#ringOf(queue).kick }),
       notify: (queue) => this.notify(queue),
     };
   }
@@ -148,7 +150,7 @@ export class VhostUserTransport implements Transport {
     if (this.#rings[queue] !== undefined) {
       throw queueUnavailable(this.name, queue, 'is enabled already; reset the device first');
     }
-    this.#rings[queue] = { layout, kick: this.#events.kickOf(queue) };
+    this.#rings[queue] = { layout, kick: layout.kickFd ?? this.#events.kickOf(queue) };
   }
 
   resetQueue(queue: number): Promise<void> {
@@ -160,9 +162,7 @@ export class VhostUserTransport implements Transport {
   }
 
   notify(queue: number): void {
-    const ring = this.#rings[queue];
-    if (ring === undefined) throw queueUnavailable(this.name, queue, 'is not enabled');
-    signalKick(ring.kick);
+    signalKick(this.#ringOf(queue).kick);
   }
 
   get configLength(): number {
@@ -343,6 +343,12 @@ export class VhostUserTransport implements Transport {
       // What has closed its end has let go of everything.
       if (!isDisconnect(error)) throw error;
     }
+  }
+
+  #ringOf(queue: number): Ring {
+    const ring = this.#rings[queue];
+    if (ring !== undefined) return ring;
+    throw queueUnavailable(this.name, queue, 'is not enabled');
   }
 
   #forEachRing(act: (queue: number, ring: Ring) => void): void {
