@@ -11,6 +11,7 @@ Measures this driver beside its peers, writes bench/results.json, and from that 
   --rounds N     how often each thing is measured: 5 by default
   --list         the names of the sections, without running them
   --no-save      prints the results, and leaves the files as they are
+  --output FILE  writes the results to this file instead
   --render       makes docs/performance.md anew from bench/results.json, without measuring
 `;
 
@@ -22,6 +23,8 @@ export interface BenchArguments {
   readonly only: readonly string[];
   readonly rounds: number;
   readonly save: boolean;
+  /** Where else the results go. */
+  readonly output: string | undefined;
   readonly action: 'run' | 'list' | 'render' | 'help';
 }
 
@@ -30,6 +33,7 @@ const OPTIONS = {
   only: { type: 'string', multiple: true, default: [] as string[] },
   rounds: { type: 'string', default: String(DEFAULT_ROUNDS) },
   list: { type: 'boolean', default: false },
+  output: { type: 'string' },
   'no-save': { type: 'boolean', default: false },
   render: { type: 'boolean', default: false },
   help: { type: 'boolean', short: 'h', default: false },
@@ -44,13 +48,14 @@ export function parseArguments(words: readonly string[]): BenchArguments {
       `--rounds is ${values.rounds}. Give a whole number from 1 to ${MOST_ROUNDS}.\n\n${USAGE}`,
     );
   }
-  const { quick, only, help, list, render } = values;
+  const { quick, only, output, help, list, render } = values;
   return {
     quick,
     only,
     rounds,
     // The figures of a short run are not those to publish.
-    save: !values['no-save'] && !quick,
+    save: !values['no-save'] && !quick && output === undefined,
+    output,
     action: help ? 'help' : list ? 'list' : render ? 'render' : 'run',
   };
 }

@@ -1,4 +1,5 @@
 /** `npm run bench`: see arguments.ts for its command line. */
+import { writeFileSync } from 'node:fs';
 import { BenchError } from './bench-error.js';
 import { parseArguments, USAGE, type BenchArguments } from './arguments.js';
 import { compilePrograms } from './lib/compile.js';
@@ -17,8 +18,11 @@ const SIGNAL_STATUS = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143 } as const;
 const say = (text: string): void => void process.stderr.write(`${text}\n`);
 
 function selected({ quick, only }: BenchArguments): Section[] {
+  // The name of one section may be part of that of another.
+  const matches = (name: string, words: string): boolean =>
+    SECTIONS.some((section) => section.name === words) ? name === words : name.includes(words);
   const isWanted = (name: string): boolean =>
-    only.length === 0 || only.some((words) => name.includes(words.toLowerCase()));
+    only.length === 0 || only.some((words) => matches(name, words.toLowerCase()));
   // Who names a section gets it, in its short form where the run is to be quick.
   const inQuick = ({ quick: isQuick = false }: Section): boolean => !quick || only.length > 0 || isQuick;
   const sections = SECTIONS.filter((section) => isWanted(section.name) && inQuick(section));
@@ -73,7 +77,8 @@ async function measure(options: BenchArguments): Promise<number> {
   const began = performance.now();
   try {
     await compilePrograms();
-    await runSections(sections, options, controller.signal);
+    const results = await runSections(sections, options, controller.signal);
+    if (options.output !== undefined) writeFileSync(options.output, JSON.stringify({ sections: results }));
   } catch (error) {
     // Whatever broke off did so because it was told to.
     if (status === 0) throw error;

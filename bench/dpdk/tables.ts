@@ -1,18 +1,11 @@
 /** The results of the rounds as tables and plots. */
-import type { Distance } from '../lib/distance.js';
-import { figuresOf, ratiosOf, type Round } from '../lib/rounds.js';
+import { DISTANCES, type Distance } from '../lib/distance.js';
+import { figuresOf, ratiosOf } from '../lib/rounds.js';
 import { rounded, summarize, type Summary } from '../lib/statistics.js';
 import type { Bar, BarPlot, Cell, Column, Table } from '../result.js';
-import { shapeName, type RingShape, type TrafficCase } from './cases.js';
+import type { Measurement } from './campaign.js';
+import { shapeName } from './cases.js';
 import { DPDK, DPDK_VECTORIZED, ownName } from './rig.js';
-
-/** What the rounds of one case in one shape have given. */
-export interface Measurement {
-  readonly traffic: TrafficCase;
-  readonly shape: RingShape;
-  readonly size: number;
-  readonly rounds: Readonly<Record<Distance, readonly Round[]>>;
-}
 
 const PLACE: Readonly<Record<Distance, string>> = {
   near: 'processors near each other',
@@ -70,25 +63,34 @@ function cellsOf(row: Row): Cell[] {
   ];
 }
 
-/** A table for each distance at which there are rounds with frames of that size. */
-export function tablesOf(
+/** Fewer rounds than that say little. */
+const LEAST_ROUNDS = 3;
+
+/** The rows of a size for each distance at which it was measured often enough, or as often as was asked for. */
+function rowsByDistance(
   measurements: readonly Measurement[],
   size: number,
-  distances: readonly Distance[],
-): Table[] {
-  return distances.flatMap((distance) => {
-    const rows = measurements.filter((each) => each.size === size).flatMap((each) => rowsOf(each, distance));
-    if (rows.length === 0) return [];
-    const large = size >= 512;
-    const gigabits = (row: Row): Cell[] => (large ? [rounded((row.own.median * size * 8) / 1000)] : []);
-    return [
-      {
-        title: `Frames of ${size} bytes, ${PLACE[distance]}`,
-        columns: [...COLUMNS, ...(large ? [{ name: 'virtio-net', unit: 'Gbit/s' }] : [])],
-        rows: rows.map((row) => [...cellsOf(row), ...gigabits(row)]),
-      },
-    ];
+  rounds: number,
+): (readonly [Distance, readonly Row[]])[] {
+  const least = Math.min(LEAST_ROUNDS, rounds);
+  return DISTANCES.flatMap((distance) => {
+    const rows = measurements
+      .filter((each) => each.size === size && each.rounds[distance].length >= least)
+      .flatMap((each) => rowsOf(each, distance));
+    return rows.length === 0 ? [] : [[distance, rows] as const];
   });
+}
+
+const titleOf = (size: number, distance: Distance): string => `Frames of ${size} bytes, ${PLACE[distance]}`;
+
+export function tablesOf(measurements: readonly Measurement[], size: number, rounds: number): Table[] {
+  const isLarge = size >= 512;
+  const gigabits = ({ own }: Row): Cell[] => (isLarge ? [rounded((own.median * size * 8) / 1000)] : []);
+  return rowsByDistance(measurements, size, rounds).map(([distance, rows]) => ({
+    title: titleOf(size, distance),
+    columns: [...COLUMNS, ...(isLarge ? [{ name: 'virtio-net', unit: 'Gbit/s' }] : [])],
+    rows: rows.map((row) => [...cellsOf(row), ...gigabits(row)]),
+  }));
 }
 
 function barOf(summary: Summary | undefined): Bar | null {
@@ -96,27 +98,19 @@ function barOf(summary: Summary | undefined): Bar | null {
   return { value: rounded(summary.median), low: rounded(summary.low), high: rounded(summary.high) };
 }
 
-export function plotsOf(
-  measurements: readonly Measurement[],
-  size: number,
-  distances: readonly Distance[],
-): BarPlot[] {
-  return distances.flatMap((distance): BarPlot[] => {
-    const rows = measurements.filter((each) => each.size === size).flatMap((each) => rowsOf(each, distance));
-    if (rows.length === 0) return [];
+export function plotsOf(measurements: readonly Measurement[], size: number, rounds: number): BarPlot[] {
+  return rowsByDistance(measurements, size, rounds).map(([distance, rows]) => {
     const series = [
       { name: 'virtio-net (JavaScript)', bars: rows.map(({ own }) => barOf(own)) },
       { name: 'DPDK virtio-user (C)', bars: rows.map(({ peer }) => barOf(peer)) },
       { name: 'its vectorised path', bars: rows.map(({ vectorized }) => barOf(vectorized)) },
     ];
-    return [
-      {
-        kind: 'bars',
-        title: `Frames of ${size} bytes, ${PLACE[distance]}`,
-        unit: 'Mpps',
-        groups: rows.map(({ name, rings }) => `${name}, ${rings}`),
-        series: series.filter(({ bars }) => bars.some((bar) => bar !== null)),
-      },
-    ];
+    return {
+      kind: 'bars',
+      title: titleOf(size, distance),
+      unit: 'Mpps',
+      groups: rows.map(({ name, rings }) => `${name}, ${rings}`),
+      series: series.filter(({ bars }) => bars.some((bar) => bar !== null)),
+    };
   });
 }

@@ -9,6 +9,7 @@ import { Worker } from 'node:worker_threads';
 import { WORD, WORDS } from '../programs/bounce-words.js';
 import { compiledProgram } from './compile.js';
 import type { Processors } from './processors.js';
+import { quantile } from './statistics.js';
 
 /** Whether two processors have a cache in common, as it seems. */
 export type Distance = 'near' | 'far';
@@ -21,6 +22,7 @@ const TRIES = 3;
 export class DistanceGauge {
   private readonly memory = new SharedArrayBuffer(4 * WORDS);
   private readonly workers: readonly Worker[];
+  private readonly measured: number[] = [];
 
   constructor({ driver, backend }: Processors) {
     this.workers = [driver, backend].map((processor, index) => {
@@ -40,7 +42,20 @@ export class DistanceGauge {
   }
 
   async classify(): Promise<Distance> {
-    return (await this.measure()) < BORDER ? 'near' : 'far';
+    const nanoseconds = await this.measure();
+    this.measured.push(nanoseconds);
+    return classOf(nanoseconds);
+  }
+
+  /** What was measured so far, in words. */
+  describe(): string {
+    const ranges = DISTANCES.flatMap((distance) => {
+      const values = this.measured.filter((value) => classOf(value) === distance);
+      if (values.length === 0) return [];
+      const [low, high] = [0.1, 0.9].map((part) => Math.round(quantile(values, part)));
+      return [`${low} to ${high} ns (${distance}, ${values.length} times)`];
+    });
+    return ranges.join(' or ');
   }
 
   async close(): Promise<void> {
@@ -60,3 +75,5 @@ export class DistanceGauge {
     return Math.min(...(await Promise.all(answers)));
   }
 }
+
+const classOf = (nanoseconds: number): Distance => (nanoseconds < BORDER ? 'near' : 'far');

@@ -1,7 +1,7 @@
 /** docs/performance.md: sections made from the results, each between markers, around what was written by hand. */
 import type { Machine, Plot, RecordedSection, Results, Table } from '../result.js';
 import { drawBars } from './bars.js';
-import { columnTitle, formatCell } from './figures.js';
+import { columnTitle, formatRows } from './figures.js';
 import { drawLines } from './lines.js';
 
 /** The folder of the plots, beside the page. */
@@ -51,12 +51,13 @@ function describe({ processor, processors, memoryGigabytes, kernel, system, node
   return `${processors} processors (${processor}), ${memoryGigabytes} GiB, ${system}, Linux ${kernel}, Node.js ${node} (V8 ${v8})`;
 }
 
-export function renderTable({ columns, rows }: Table): string {
+export function renderTable(table: Table): string {
+  const { columns, rows } = table;
   const isFigure = columns.map((_, index) => rows.some((row) => typeof row[index] === 'number'));
   const lines = [
     columns.map(columnTitle),
     isFigure.map((right) => (right ? '---:' : '---')),
-    ...rows.map((row) => row.map(formatCell)),
+    ...formatRows(table),
   ];
   return lines.map((cells) => `| ${cells.map(escapeCell).join(' | ')} |`).join('\n');
 }

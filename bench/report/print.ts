@@ -1,6 +1,6 @@
 /** A section on the terminal. */
 import type { SectionResult, Table } from '../result.js';
-import { columnTitle, formatCell } from './figures.js';
+import { columnTitle, formatRows } from './figures.js';
 
 export function printSection({ title, what, tables, notes }: SectionResult): string {
   const parts = [`\n${title}\n${'='.repeat(title.length)}\n`, `${what}\n`];
@@ -9,8 +9,9 @@ export function printSection({ title, what, tables, notes }: SectionResult): str
   return parts.join('');
 }
 
-function printTable({ columns, rows }: Table): string {
-  const lines = [columns.map(columnTitle), ...rows.map((row) => row.map(formatCell))];
+function printTable(table: Table): string {
+  const { columns, rows } = table;
+  const lines = [columns.map(columnTitle), ...formatRows(table)];
   const widths = columns.map((_, index) => Math.max(...lines.map((line) => line[index].length)));
   const isFigure = columns.map((_, index) => rows.some((row) => typeof row[index] === 'number'));
   const pad = (text: string, index: number): string =>

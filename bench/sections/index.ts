@@ -1,7 +1,7 @@
 /** All sections, in the order in which they run and are printed. */
 import type { Section } from '../section.js';
-import { dpdk } from './dpdk.js';
+import { dpdk, dpdkLarge } from './dpdk.js';
 import { ringOperations } from './ring-operations.js';
 import { vm } from './vm.js';
 
-export const SECTIONS: readonly Section[] = [dpdk, vm, ringOperations];
+export const SECTIONS: readonly Section[] = [dpdk, dpdkLarge, vm, ringOperations];

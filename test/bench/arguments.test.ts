@@ -4,7 +4,14 @@ import { BenchError } from '../../bench/bench-error.js';
 
 describe('the command line of the benchmark', () => {
   it('measures everything in five rounds, and saves the results, unless told otherwise', () => {
-    expect(parseArguments([])).toEqual({ quick: false, only: [], rounds: 5, save: true, action: 'run' });
+    expect(parseArguments([])).toEqual({
+      quick: false,
+      only: [],
+      rounds: 5,
+      save: true,
+      output: undefined,
+      action: 'run',
+    });
   });
 
   it('takes several sections, a number of rounds, and leaves the files alone on request', () => {
@@ -14,12 +21,17 @@ describe('the command line of the benchmark', () => {
       only: ['dpdk', 'vm'],
       rounds: 9,
       save: false,
+      output: undefined,
       action: 'run',
     });
   });
 
   it('does not save what a quick run gives', () => {
     expect(parseArguments(['--quick'])).toMatchObject({ quick: true, save: false });
+  });
+
+  it('writes to another file instead of those of the repository', () => {
+    expect(parseArguments(['--output', 'x.json'])).toMatchObject({ output: 'x.json', save: false });
   });
 
   it.each([
