@@ -4,7 +4,8 @@ import { BenchError } from './bench-error.js';
 
 export const USAGE = `Usage: npm run bench -- [options]
 
-Measures this driver beside its peers, writes bench/results.json, and from that docs/performance.md with its plots.
+Measures this driver beside its peers, writes bench/results.json, and from that docs/performance.md with its plots,
+and the table of README.md.
 
   --quick        the main table alone, in under two minutes; saves nothing
   --only WORDS   only sections whose name contains these words; again for others
@@ -12,7 +13,7 @@ Measures this driver beside its peers, writes bench/results.json, and from that 
   --list         the names of the sections, without running them
   --no-save      prints the results, and leaves the files as they are
   --output FILE  writes the results to this file instead
-  --render       makes docs/performance.md anew from bench/results.json, without measuring
+  --render       makes these documents anew from bench/results.json, without measuring
 `;
 
 const DEFAULT_ROUNDS = 5;

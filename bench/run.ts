@@ -7,6 +7,7 @@ import { describeMachine } from './lib/machine.js';
 import { formatSeconds, Progress } from './lib/progress.js';
 import { printSection } from './report/print.js';
 import { readResults, renderDocuments, writeResults } from './report/files.js';
+import { renderReadme } from './report/readme.js';
 import type { RecordedSection } from './result.js';
 import type { Section } from './section.js';
 import { SECTIONS } from './sections/index.js';
@@ -64,6 +65,11 @@ async function save(name: string, section: RecordedSection): Promise<void> {
   await renderDocuments();
 }
 
+async function renderAll(): Promise<void> {
+  await renderDocuments();
+  await renderReadme();
+}
+
 async function measure(options: BenchArguments): Promise<number> {
   const sections = selected(options);
   const controller = new AbortController();
@@ -98,7 +104,7 @@ async function main(): Promise<number> {
       process.stdout.write(SECTIONS.map(({ name, title }) => `${name.padEnd(16)}${title}\n`).join(''));
       return 0;
     case 'render':
-      await renderDocuments();
+      await renderAll();
       return 0;
     case 'run':
       return measure(options);

@@ -25,6 +25,9 @@ export interface CampaignOptions {
   readonly gauge: DistanceGauge;
 }
 
+/** At which everything shall be measured, if the machine gets there. */
+const WANTED: readonly Distance[] = ['near', 'far'];
+
 /** Milliseconds between two looks at the distance while another one is waited for. */
 const LOOK_EVERY = 2000;
 
@@ -40,7 +43,7 @@ export class Campaign {
     const { shapes, sizes, cases } = options.plan;
     this.measurements = shapes.flatMap((shape) =>
       sizes.flatMap((size) =>
-        cases.map((traffic) => ({ traffic, shape, size, rounds: { near: [], far: [] } })),
+        cases.map((traffic) => ({ traffic, shape, size, rounds: { near: [], between: [], far: [] } })),
       ),
     );
   }
@@ -59,9 +62,9 @@ export class Campaign {
   private async complete(): Promise<void> {
     const { gauge, plan, context } = this.options;
     const deadline = performance.now() + 1000 * plan.patience;
-    while (performance.now() < deadline && DISTANCES.some((distance) => this.lacking(distance).length > 0)) {
+    while (performance.now() < deadline && WANTED.some((distance) => this.lacking(distance).length > 0)) {
       const distance = await gauge.classify();
-      const lacking = this.lacking(distance);
+      const lacking = WANTED.includes(distance) ? this.lacking(distance) : [];
       if (lacking.length > 0) {
         const [{ shape }] = lacking;
         await this.measure(
@@ -69,7 +72,9 @@ export class Campaign {
           distance,
         );
       } else {
-        context.steps.begin(`waiting for the processors to be ${distance === 'near' ? 'far' : 'near'}`);
+        context.steps.begin(
+          `waiting for the processors to be ${WANTED.filter((each) => this.lacking(each).length > 0).join(' or ')}`,
+        );
         await sleep(LOOK_EVERY, undefined, { signal: context.signal });
       }
     }

@@ -12,7 +12,7 @@ export interface Plan {
 }
 
 /** Seconds of a trial, and of what it takes to get to the next case. */
-const TRIAL_SECONDS = 0.75;
+const TRIAL_SECONDS = 1.1;
 const CASE_SECONDS = 1.2;
 
 export function planOf(

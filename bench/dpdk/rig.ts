@@ -16,8 +16,11 @@ export const OWN = 'virtio-net';
 /** Ports of the backend. */
 const PORT = { PEER: 0, VECTORIZED: 1, OWN: 2 } as const;
 
-/** Milliseconds: until the rate has settled and code is optimised, and for which frames are counted. */
-const SETTLING = 150;
+/**
+ * Milliseconds: until the rate has settled, which takes a virtual machine some tenths of a second after its processors
+ * were idle, and for which frames are counted.
+ */
+const SETTLING = 500;
 const COUNTING = 300;
 /** For how long our driver runs: all that happens meanwhile, with time to spare. */
 const RUNNING = SETTLING + COUNTING + 100;

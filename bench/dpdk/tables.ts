@@ -9,6 +9,7 @@ import { DPDK, DPDK_VECTORIZED, ownName } from './rig.js';
 
 const PLACE: Readonly<Record<Distance, string>> = {
   near: 'processors near each other',
+  between: 'processors at a middle distance',
   far: 'processors far from each other',
 };
 

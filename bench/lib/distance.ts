@@ -11,12 +11,15 @@ import { compiledProgram } from './compile.js';
 import type { Processors } from './processors.js';
 import { quantile } from './statistics.js';
 
-/** Whether two processors have a cache in common, as it seems. */
-export type Distance = 'near' | 'far';
-export const DISTANCES: readonly Distance[] = ['near', 'far'];
+/**
+ * How far: with a cache in common (35 to 140 ns), with none (from 500 ns on), or something between, at which results are
+ * others again.
+ */
+export type Distance = 'near' | 'between' | 'far';
+export const DISTANCES: readonly Distance[] = ['near', 'between', 'far'];
 
-/** Nanoseconds: between those of neighbours (60 to 140) and those of processors without a common cache (from 500 on). */
-const BORDER = 250;
+/** Nanoseconds: below the first they are near, above the second far. */
+const BORDERS = [150, 400] as const;
 const TRIES = 3;
 
 export class DistanceGauge {
@@ -76,4 +79,7 @@ export class DistanceGauge {
   }
 }
 
-const classOf = (nanoseconds: number): Distance => (nanoseconds < BORDER ? 'near' : 'far');
+function classOf(nanoseconds: number): Distance {
+  if (nanoseconds < BORDERS[0]) return 'near';
+  return nanoseconds > BORDERS[1] ? 'far' : 'between';
+}

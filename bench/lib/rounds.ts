@@ -2,7 +2,7 @@
  * Contenders measured in turn, round after round, each trial only while the processors stay at one distance.
  *
  * A round counts if all of it was measured at the same distance. What was measured near and what was measured far are
- * two sets of results: nothing is ever compared across.
+ * sets of results of their own: nothing is ever compared across.
  */
 import { DISTANCES, type Distance } from './distance.js';
 
@@ -40,7 +40,7 @@ export async function measureRounds(
   contenders: readonly Contender[],
   options: RoundOptions,
 ): Promise<RoundResults> {
-  const rounds: Record<Distance, Round[]> = { near: [], far: [] };
+  const rounds: Record<Distance, Round[]> = { near: [], between: [], far: [] };
   let thrownAway = 0;
   const enough = (): boolean => {
     const counted = options.wanted === undefined ? DISTANCES : [options.wanted];

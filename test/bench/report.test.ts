@@ -3,6 +3,7 @@ import { drawPlots, drawPlot, renderPage } from '../../bench/report/page.js';
 import { readPage, readPlots, readResults, renderedPage } from '../../bench/report/files.js';
 import { printSection } from '../../bench/report/print.js';
 import { linearTicks, logarithmicTicks } from '../../bench/report/svg.js';
+import { renderSummary } from '../../bench/report/summary.js';
 import type { RecordedSection } from '../../bench/result.js';
 
 const SECTION: RecordedSection = {
@@ -126,5 +127,25 @@ describe('a section on the terminal', () => {
     expect(printSection(SECTION)).toContain(
       'Case                  Rate, Mpps\nsplit | packed <all>        12.3\nnothing                        –\n\n- A note.\n',
     );
+  });
+});
+
+describe('the table of the README', () => {
+  it('is the first one beside DPDK, without its ranges', () => {
+    const columns = ['Case', 'Rings', 'virtio-net', 'from – to', 'DPDK virtio-user', 'from – to', 'ratio'];
+    const table = {
+      title: 'Frames of 64 bytes',
+      columns: columns.map((name) => ({ name })),
+      rows: [['receive', 'split', 30.1, '29 – 31', 29.9, '28 – 30', 1.01]],
+    };
+    const text = renderSummary({ sections: { dpdk: { ...SECTION, tables: [table] } } });
+    expect(text).toContain('Frames of 64 bytes (A processor, Node.js 20.19.0, 2026-01-02):');
+    expect(text).toContain('| Case | Rings | virtio-net | DPDK virtio-user | ratio |');
+    expect(text).toContain('| receive | split | 30.1 | 29.9 | 1.01 |');
+  });
+
+  it('is not there before anything was measured', () => {
+    expect(renderSummary({ sections: {} })).toBe('');
+    expect(renderSummary({ sections: { dpdk: { ...SECTION, tables: [] } } })).toBe('');
   });
 });

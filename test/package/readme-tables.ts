@@ -3,16 +3,20 @@ import { readFileSync } from 'node:fs';
 import { format, resolveConfig } from 'prettier';
 import { ERROR_CATALOGUE } from '../../src/errors.js';
 import { FEATURE_NAMES, featureEntry, type Support } from '../../src/net/feature-table.js';
+import { readResults } from '../../bench/report/files.js';
+import { renderSummary } from '../../bench/report/summary.js';
 import { inRepository } from '../vm/paths.js';
 import { README } from './readme.js';
 
 /** Each table by the name of its markers. */
-export const TABLES: Readonly<Record<string, () => string>> = { errors, features };
+export const TABLES: Readonly<Record<string, () => string>> = { performance, errors, features };
 
 /** A table as it stands in README.md. */
 export async function renderTable(name: string): Promise<string> {
   const config = await resolveConfig(README);
-  return `\n${await format(TABLES[name](), { ...config, parser: 'markdown' })}\n`;
+  const text = TABLES[name]();
+  if (text === '') return '\n';
+  return `\n${await format(text, { ...config, parser: 'markdown' })}\n`;
 }
 
 function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
@@ -22,6 +26,10 @@ function table(head: readonly string[], rows: readonly (readonly string[])[]): s
 
 function cell(text: string): string {
   return text.replaceAll('|', '\\|').replaceAll('<', '&lt;');
+}
+
+function performance(): string {
+  return renderSummary(readResults());
 }
 
 function errors(): string {
