@@ -1,7 +1,9 @@
 /** All sections, in the order in which they run and are printed. */
 import type { Section } from '../section.js';
 import { dpdk, dpdkLarge } from './dpdk.js';
+import { garbage } from './garbage.js';
+import { latency } from './latency.js';
 import { ringOperations } from './ring-operations.js';
 import { vm } from './vm.js';
 
-export const SECTIONS: readonly Section[] = [dpdk, dpdkLarge, vm, ringOperations];
+export const SECTIONS: readonly Section[] = [dpdk, dpdkLarge, vm, latency, garbage, ringOperations];
