@@ -88,7 +88,9 @@ export class Connection {
   getConfig(request: Uint8Array): Uint8Array | undefined {
     const answer = this.#ask('GET_CONFIG', request, 0, request.length);
     // An answer without content says that something went wrong.
-    return answer.length === request.length ? answer.subarray(CONFIG_HEADER_SIZE) : undefined;
+    if (answer.length === 0) return undefined;
+    if (answer.length === request.length) return answer.subarray(CONFIG_HEADER_SIZE);
+    throw this.#end(this.#invalid('GET_CONFIG', `its answer has ${answer.length} bytes`));
   }
 
   /**
