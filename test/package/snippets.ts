@@ -3,12 +3,15 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { CodeBlock } from './readme.js';
 
+/** The kind of the block that needs a vhost-user backend, and is run with one. */
+export const VHOST_USER = 'vhost-user';
+
 /**
- * All programs as they are to be run. Blocks of the kind `fragment` go on from the one of the kind `setup`;
+ * All programs as they are to be run, but for those that need another process. Blocks of the kind `fragment` go on from the one of the kind `setup`;
  * their device is closed at the end.
  */
 export function programs(blocks: readonly CodeBlock[]): CodeBlock[] {
-  const code = blocks.filter(({ language }) => language === 'js');
+  const code = blocks.filter(({ language, kind }) => language === 'js' && kind !== VHOST_USER);
   const setup = code.find(({ kind }) => kind === 'setup');
   return code.filter((block) => block !== setup).map((block) => withSetup(block, setup?.code ?? ''));
 }
