@@ -1,9 +1,20 @@
 /** All sections, in the order in which they run and are printed. */
 import type { Section } from '../section.js';
 import { dpdk, dpdkLarge } from './dpdk.js';
+import { footprint } from './footprint.js';
 import { garbage } from './garbage.js';
 import { latency } from './latency.js';
+import { load } from './load.js';
 import { ringOperations } from './ring-operations.js';
 import { vm } from './vm.js';
 
-export const SECTIONS: readonly Section[] = [dpdk, dpdkLarge, vm, latency, garbage, ringOperations];
+export const SECTIONS: readonly Section[] = [
+  dpdk,
+  dpdkLarge,
+  vm,
+  latency,
+  garbage,
+  ringOperations,
+  load,
+  footprint,
+];
