@@ -7,11 +7,13 @@ import { createSimulatedDevice } from '../../src/sim/index.js';
 import { inRepository } from '../vm/paths.js';
 import { codeBlocks, marked, readReadme } from './readme.js';
 import { readNegotiated, renderTable, TABLES } from './readme-tables.js';
-import { runNode, runWell } from './run.js';
+import { run, runNode, runWell } from './run.js';
 import { programs, writeProgram } from './snippets.js';
 import { copyWorkingTree, removeFolder, temporaryFolder } from './working-copy.js';
 
 const LONG = 300_000;
+/** What npx would find, and perhaps add a notice of its own to. */
+const TSX = inRepository('node_modules/.bin/tsx');
 const readme = readReadme();
 const blocks = codeBlocks(readme);
 
@@ -44,6 +46,25 @@ describe('the programs of the README', () => {
       expect({ status, stderr }, stdout).toEqual({ status: 0, stderr: '' });
       if (block.prints === undefined) expect(stdout).not.toBe('');
       else expect(stdout).toBe(block.prints);
+    },
+    LONG,
+  );
+});
+
+describe('the commands of the README for the examples', () => {
+  it(
+    'print what it says',
+    async () => {
+      const [block, ...others] = blocks.filter(
+        ({ language, kind }) => language === 'sh' && kind === 'example',
+      );
+      expect(others).toEqual([]);
+      const { status, stdout, stderr } = await run('sh', ['-ec', block.code.replaceAll('npx tsx', TSX)], {
+        cwd: inRepository(),
+      });
+      expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
+      expect(stdout).toBe(block.prints);
+      expect(stdout.split('\n').length).toBeGreaterThan(3);
     },
     LONG,
   );
