@@ -44,7 +44,13 @@ export { completeChecksum, requestOffload, type OffloadRequest } from './net/che
 export { CHECKSUM, GSO, PacketBuffer, type Checksum, type Gso } from './memory/packet-buffer.js';
 export type { NetStatistics, NotificationStatistics, QueuePairStatistics } from './net/statistics.js';
 export type { DeviceAddress, DmaMemory, DmaRegion } from './memory/dma.js';
-export type { AccessWidth, InterruptHandlers, QueueLayout, Transport } from './transport/transport.js';
+export type {
+  AbsenceHandlers,
+  AccessWidth,
+  InterruptHandlers,
+  QueueLayout,
+  Transport,
+} from './transport/transport.js';
 export type { Logger } from './log.js';
 export {
   DeviceError,

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import { NetDevice, type FeatureName } from 'virtio-net';
+import { NetDevice, type FeatureName, type PacketBuffer } from 'virtio-net';
 import { describeDpdk } from '../../support/describe-dpdk.js';
 import { Testpmd } from '../../support/testpmd.js';
 import { makeFrame, makeFrames, receivePolled, transmit, WAIT_MS } from './frames.js';
@@ -124,6 +124,36 @@ describeDpdk('a device whose backend ends and comes back', () => {
     done = true;
     await sending;
     expect(device.queuePairs).toBe(2);
+    await device.close();
+  });
+
+  it('neither hangs nor crashes a program that polls without a turn of the event loop', async () => {
+    const device = await NetDevice.open(`vhost-user:${path}`, { interrupts: false });
+    await device.start();
+    const { pid } = backend;
+    if (pid === undefined) throw new Error('testpmd has no pid');
+    process.kill(pid, 'SIGKILL');
+    // The ring fills up, and the pool runs dry: nothing more is taken.
+    const batch: PacketBuffer[] = [];
+    const frame = makeFrame(60, 0);
+    let taken = 0;
+    for (let round = 0; round < 10_000; round += 1) {
+      const count = device.allocateBatch(batch, 8);
+      const sent = device.transmit(
+        batch,
+        batch.slice(0, count).map((packet) => packet.setFrame(frame)).length,
+      );
+      for (const packet of batch.slice(sent, count)) packet.release();
+      taken += sent;
+      device.receive(batch);
+      device.poll();
+    }
+    expect(taken).toBeGreaterThan(0);
+    expect(device.state).toBe('running');
+    await backend.kill();
+    await expect.poll(() => device.state, { timeout: WAIT_MS }).toBe('recovering');
+    await restart();
+    await expect.poll(() => device.state, { timeout: WAIT_MS }).toBe('running');
     await device.close();
   });
 
