@@ -7,6 +7,7 @@ import { latency } from './latency.js';
 import { load } from './load.js';
 import { ringOperations } from './ring-operations.js';
 import { vm } from './vm.js';
+import { workers } from './workers.js';
 
 export const SECTIONS: readonly Section[] = [
   dpdk,
@@ -17,4 +18,5 @@ export const SECTIONS: readonly Section[] = [
   ringOperations,
   load,
   footprint,
+  workers,
 ];
