@@ -491,6 +491,17 @@ export class NetDevice extends EventEmitter<NetDeviceEvents> {
   }
 
   /**
+   * Gives the first `count` packets of the batch back, as `release()` does with each, and faster. Packets of other queue
+   * pairs or devices go back to those. After `close()` it does nothing.
+   *
+   * @throws UsageError PACKET_NOT_OWNED if one was released or transmitted already; those before it are released then;
+   *   OPTION_INVALID
+   */
+  releaseBatch(batch: readonly PacketBuffer[], count: number = batch.length): void {
+    this.handles[0].releaseBatch(batch, count);
+  }
+
+  /**
    * Sends a frame, waiting for room in the ring where there is none. Frames leave in the order of the calls.
    *
    * @param frame - from the destination address on, without FCS. Bytes are copied: leave them as they are until the

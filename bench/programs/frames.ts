@@ -59,7 +59,7 @@ function send(count: number): number {
 
 function receive(): number {
   const count = device.receive(batch, burst);
-  for (let i = 0; i < count; i += 1) batch[i].release();
+  device.releaseBatch(batch, count);
   return count;
 }
 

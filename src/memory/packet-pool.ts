@@ -1,38 +1,64 @@
+import { UsageError } from '../errors.js';
 import { partsOf } from './buffer-parts.js';
 import type { DmaMemory, DmaRegion } from './dma.js';
-import { HEADROOM, OWNER, PacketBuffer } from './packet-buffer.js';
+import { FrameSource } from './frame-source.js';
+import { HEADROOM, OWNED_BY_USER } from './packet-constants.js';
+import { PacketBuffer } from './packet-buffer.js';
 
 /** A page, which a buffer of up to this size does not straddle, so that it is contiguous for any device. */
 const PAGE = 4096;
 const CACHE_LINE = 64;
 
-/** A fixed number of packet buffers in one stretch of DMA memory, which need not be contiguous for the device. */
+/**
+ * A fixed number of packet buffers in one stretch of DMA memory, which need not be contiguous for the device.
+ *
+ * Inside the driver a buffer is a number, its index, which is also its token in a ring: what happens to every buffer on
+ * its way, leaving the pool for a ring and coming back, is done in typed arrays, and touches no object.
+ */
 export class PacketPool {
   /** All buffers, by their index: what a ring's token leads to. */
   readonly packets: readonly PacketBuffer[];
+  /** Distance in bytes from one buffer to the next, and the length of each. */
+  readonly stride: number;
+  /** Low half of the device address of each buffer, by its index, as a signed number. */
+  readonly lo: Int32Array;
+  /** All buffers one behind the other, in units of 8, 4 and 2 bytes. */
+  readonly longs: BigUint64Array;
+  readonly words: Int32Array;
+  readonly halves: Uint16Array;
+  /** Where frames are copied from. */
+  readonly source = new FrameSource();
   /** Called once when buffers come back after {@link wakeWhenAvailable}. */
   onAvailable: () => void = () => undefined;
   private readonly region: DmaRegion;
-  /** Stack of the free buffers: the one given back last is used first, while it is in the cache. */
-  private readonly stack: PacketBuffer[];
+  /** Stack of the free buffers: those given back last are used first, while they are in the cache. */
+  private readonly stack: Int32Array;
   private top: number;
   private wanted = false;
 
   /**
    * @param count - number of buffers
    * @param frameCapacity - length in bytes of the longest frame that a buffer must hold
-   * @throws MemoryError, VfioError if there is no memory
+   * @throws MemoryError, VfioError if there is no memory; UsageError OPTION_INVALID for 4 GiB or more
    */
   constructor(memory: DmaMemory, count: number, frameCapacity: number) {
-    const stride = bufferSize(frameCapacity);
+    // A power is a double to V8, and makes one of all that is computed with it.
+    const stride = bufferSize(frameCapacity, memory) | 0;
+    // Places in the memory are computed in 32 bits.
+    if (count * stride >= 2 ** 32) throw tooLarge(count, stride);
     const region = memory.allocate(count * stride, { buffers: true });
     this.region = region;
+    this.stride = stride;
     this.packets = Array.from({ length: count }, (_, index) => {
       const offset = index * stride;
       const bytes = new Uint8Array(region.buffer, offset, stride);
       return new PacketBuffer(this, index, bytes, region.addressOf(offset), partsOf(region, offset, stride));
     });
-    this.stack = this.packets.toReversed();
+    this.lo = Int32Array.from(this.packets, ({ addressLo }) => addressLo);
+    this.longs = new BigUint64Array(region.buffer, 0, (count * stride) >>> 3);
+    this.words = new Int32Array(region.buffer, 0, (count * stride) >>> 2);
+    this.halves = new Uint16Array(region.buffer, 0, (count * stride) >>> 1);
+    this.stack = Int32Array.from(this.packets, ({ index }) => count - 1 - index);
     this.top = count;
   }
 
@@ -55,34 +81,107 @@ export class PacketPool {
   take(): PacketBuffer | undefined {
     if (this.top === 0) return undefined;
     this.top -= 1;
-    const packet = this.stack[this.top];
-    packet.owner = OWNER.USER;
-    packet.references = 1;
-    packet.lenders = 0;
-    packet.clear();
-    return packet;
+    return this.packets[this.stack[this.top]].handOut(0);
+  }
+
+  /**
+   * Takes up to `max` buffers for the user, empty: those that came back last, in the order in which they did.
+   *
+   * @param batch - they are put into `batch[from]` and on
+   * @returns how many; 0 if none is free
+   */
+  takeBatch(batch: PacketBuffer[], from: number, max: number): number {
+    const { stack, packets } = this;
+    const count = Math.min(max, this.top);
+    const top = this.top - count;
+    for (let at = 0; at < count; at = (at + 1) | 0) {
+      batch[from + at] = packets[stack[(top + at) | 0]].handOut(0);
+    }
+    this.top = top;
+    return count;
+  }
+
+  /**
+   * Puts packets of the user back, as `release()` does with each: from `batch[from]` on, up to the first one that is of
+   * another pool, or has segments, or is not the user's alone.
+   *
+   * @returns where in the batch it stopped
+   */
+  putBatch(batch: readonly (PacketBuffer | undefined)[], from: number, to: number): number {
+    const { stack } = this;
+    let { top } = this;
+    let at = from;
+    for (; at < to; at = (at + 1) | 0) {
+      const packet = batch[at];
+      // A gap in the batch must not end this with an error: what was put back by then counts.
+      if (packet?.pool !== this || packet.owner !== OWNED_BY_USER || packet.following !== undefined) break;
+      packet.takeBack();
+      stack[top] = packet.index;
+      top = (top + 1) | 0;
+    }
+    this.top = top;
+    if (this.wanted && at > from) this.wake();
+    return at;
+  }
+
+  /**
+   * Takes up to `max` buffers for a ring: those that came back last, in the order in which they did.
+   *
+   * @param tokens - its first entries become their indexes
+   * @returns how many; 0 if none is free
+   */
+  takeTokens(tokens: Int32Array, max: number): number {
+    const { stack } = this;
+    const count = Math.min(max, this.top);
+    const from = this.top - count;
+    for (let at = 0; at < count; at = (at + 1) | 0) tokens[at] = stack[(from + at) | 0];
+    this.top = from;
+    return count;
+  }
+
+  /** Puts buffers back that came from a ring, and have nothing linked behind them. */
+  putTokens(tokens: Int32Array, count: number): void {
+    if (count === 0) return;
+    const { stack, top } = this;
+    for (let at = 0; at < count; at = (at + 1) | 0) stack[(top + at) | 0] = tokens[at];
+    this.top = top + count;
+    if (this.wanted) this.wake();
+  }
+
+  /** As {@link putTokens}, for one. */
+  putToken(token: number): void {
+    this.stack[this.top] = token;
+    this.top += 1;
+    if (this.wanted) this.wake();
+  }
+
+  /** Puts those back that `takeTokens()` gave from `from` on, as if it had not. */
+  undoTakeTokens(tokens: Int32Array, from: number, count: number): void {
+    for (let at = from; at < count; at += 1) {
+      this.stack[this.top] = tokens[at];
+      this.top += 1;
+    }
   }
 
   /** Undoes a `take()`, as if it had not been. */
   undoTake(packet: PacketBuffer): void {
-    packet.owner = OWNER.POOL;
-    packet.references = 0;
-    this.stack[this.top] = packet;
+    packet.takeBack();
+    this.stack[this.top] = packet.index;
     this.top += 1;
   }
 
   /** Puts a buffer back, with all that is linked behind it, whoever had it. The caller has checked that it may. */
   put(packet: PacketBuffer): void {
     if (packet.following !== undefined) this.putSegments(packet);
-    packet.owner = OWNER.POOL;
-    packet.references = 0;
-    packet.lease += 1;
-    this.stack[this.top] = packet;
+    packet.takeBack();
+    this.stack[this.top] = packet.index;
     this.top += 1;
-    if (this.wanted) {
-      this.wanted = false;
-      this.onAvailable();
-    }
+    if (this.wanted) this.wake();
+  }
+
+  /** Whether the buffer is in the pool. It takes its time: for messages only. */
+  has({ index }: PacketBuffer): boolean {
+    return this.stack.subarray(0, this.top).includes(index);
   }
 
   private putSegments(head: PacketBuffer): void {
@@ -91,10 +190,14 @@ export class PacketPool {
     while (segment !== undefined) {
       const { following } = segment;
       segment.following = undefined;
-      segment.isLinked = false;
       this.put(segment);
       segment = following;
     }
+  }
+
+  private wake(): void {
+    this.wanted = false;
+    this.onAvailable();
   }
 
   /** Has {@link onAvailable} called when the next buffer comes back. */
@@ -111,13 +214,25 @@ export class PacketPool {
   free(): void {
     this.wanted = false;
     this.top = 0;
+    this.source.forget();
     this.region.free();
   }
 }
 
-/** Bytes per buffer: a power of two up to a page, else whole cache lines. */
-function bufferSize(frameCapacity: number): number {
+function tooLarge(count: number, stride: number): UsageError {
+  return new UsageError('OPTION_INVALID', `${count} packet buffers of ${stride} bytes are 4 GiB or more`, {
+    remedy: 'Ask for fewer ({ poolSize }), or for smaller ones ({ bufferSize }).',
+  });
+}
+
+/**
+ * Bytes per buffer: an odd number of cache lines, so that the same place of all buffers is spread over all sets of a cache.
+ * At a distance of 2048 bytes they would share a thirty-second of it. Where only the bytes of a page are contiguous for
+ * the device, a buffer must not straddle two: then it is a power of two, up to a page.
+ */
+function bufferSize(frameCapacity: number, { addressing }: DmaMemory): number {
   const needed = HEADROOM + frameCapacity;
-  if (needed > PAGE) return Math.ceil(needed / CACHE_LINE) * CACHE_LINE;
-  return 2 ** Math.ceil(Math.log2(needed));
+  const lines = Math.ceil(needed / CACHE_LINE);
+  if (addressing === 'iova') return (lines | 1) * CACHE_LINE;
+  return needed > PAGE ? lines * CACHE_LINE : 2 ** Math.ceil(Math.log2(needed));
 }

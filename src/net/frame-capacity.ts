@@ -1,5 +1,5 @@
 import { UsageError } from '../errors.js';
-import { HEADROOM } from '../memory/packet-buffer.js';
+import { HEADROOM } from '../memory/packet-constants.js';
 import type { NegotiatedFeatures } from './features.js';
 import { ETHERNET_HEADER_SIZE, VLAN_TAG_SIZE } from './header.js';
 import { receivesLargeFrames } from './receive-header.js';
@@ -7,7 +7,7 @@ import { receivesLargeFrames } from './receive-header.js';
 /** What a receive buffer must hold besides its header, whatever the MTU (5.1.6.3.1: 1526 bytes with header). */
 const LEAST_FRAME_CAPACITY = 1514;
 /** The largest frame that is still to be cut into several: Ethernet and IPv6 headers, and 65535 bytes (5.1.6.3). */
-const LARGE_FRAME_CAPACITY = 65_589;
+export const LARGE_FRAME_CAPACITY = 65_589;
 
 /**
  * The length in bytes of the longest frame, or segment of one, that a packet buffer is to hold.

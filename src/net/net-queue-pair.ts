@@ -1,5 +1,5 @@
 import { UsageError } from '../errors.js';
-import type { PacketBuffer } from '../memory/packet-buffer.js';
+import { PacketBuffer } from '../memory/packet-buffer.js';
 import type { PairDatapath } from './pair-datapath.js';
 import { poolExhausted } from './sender.js';
 import { pairSnapshot } from './snapshot.js';
@@ -72,12 +72,21 @@ export class NetQueuePair {
   allocateBatch(batch: PacketBuffer[], count: number): number {
     this.gate.checkOpen();
     checkCount('count', count);
-    for (let i = 0; i < count; i += 1) {
-      const packet = this.take();
-      if (packet === undefined) return i;
-      batch[i] = packet;
+    const { pool, transmit } = this.datapath.queues;
+    const taken = pool.takeBatch(batch, 0, count);
+    if (taken === count || this.gate.state !== 'running' || transmit.reclaim() === 0) return taken;
+    return taken + pool.takeBatch(batch, taken, count - taken);
+  }
+
+  /** As `releaseBatch()` of the device. Packets of other pairs go back to those. */
+  releaseBatch(batch: readonly PacketBuffer[], count: number = batch.length): void {
+    checkBurst(batch, count);
+    const { pool } = this.datapath.queues;
+    let released = pool.putBatch(batch, 0, count);
+    while (released < count) {
+      releaseOther(batch[released]);
+      released = pool.putBatch(batch, released + 1, count);
     }
-    return count;
   }
 
   /** The counters of this pair, since `open()`. */
@@ -123,6 +132,17 @@ export function checkBurst(batch: readonly PacketBuffer[], count: number): void 
   checkCount('count', count);
   if (count <= batch.length) return;
   throw new UsageError('OPTION_INVALID', `${count} packets are to be sent from a batch of ${batch.length}`);
+}
+
+/** Releases what is no plain packet of the pair's own: with segments, retained elsewhere, or of another pair. */
+function releaseOther(packet: PacketBuffer | undefined): void {
+  if (packet instanceof PacketBuffer) {
+    packet.release();
+    return;
+  }
+  throw new UsageError('OPTION_INVALID', 'The batch has a gap where a packet should be', {
+    remedy: 'Give the number of packets that are in it as count.',
+  });
 }
 
 function checkCount(name: string, count: number): void {

@@ -1,14 +1,21 @@
 /**
  * How a receive buffer is posted: as one descriptor wherever that is possible (VIRTIO 1.3, 5.1.6.3).
  */
-import { HEADROOM, type PacketBuffer } from '../memory/packet-buffer.js';
+import { HEADROOM } from '../memory/packet-constants.js';
 import { DescriptorChain } from '../virtqueue/descriptor-chain.js';
+import type { PacketPool } from '../memory/packet-pool.js';
+import { BufferTable } from '../virtqueue/buffer-table.js';
 import type { Virtqueue } from '../virtqueue/virtqueue.js';
 import { appendWritable } from './buffer-chain.js';
 
 export interface ReceivePoster {
-  /** Adds a buffer to the ring, from its header on; false if the ring has no room for it. */
-  post(ring: Virtqueue, packet: PacketBuffer): boolean;
+  /**
+   * Adds buffers to the ring, each from its header on, as far as it has room.
+   *
+   * @param tokens - the first `count` entries are the indexes of the buffers
+   * @returns how many were added
+   */
+  post(ring: Virtqueue, tokens: Int32Array, count: number): number;
 }
 
 export interface PosterOptions {
@@ -23,49 +30,56 @@ export interface PosterOptions {
   readonly headerApart: boolean;
 }
 
-/** The way to post buffers of that kind. */
-export function createPoster(options: PosterOptions): ReceivePoster {
+/** The way to post the buffers of that pool. */
+export function createPoster(pool: PacketPool, options: PosterOptions): ReceivePoster {
   return options.descriptors > 1 || options.headerApart
-    ? new ChainPoster(options)
-    : new SinglePoster(options);
+    ? new ChainPoster(pool, options)
+    : new SinglePoster(pool, options);
 }
 
 class SinglePoster implements ReceivePoster {
-  private readonly offset: number;
+  private readonly buffers: BufferTable;
 
-  constructor({ headerSize }: PosterOptions) {
-    this.offset = HEADROOM - headerSize;
+  constructor(pool: PacketPool, { headerSize }: PosterOptions) {
+    const offset = HEADROOM - headerSize;
+    this.buffers = new BufferTable(pool.size);
+    for (const { index, addressLo, addressHi } of pool.packets) {
+      this.buffers.set(index, addressLo + offset, addressHi, pool.stride - offset);
+    }
   }
 
-  post(ring: Virtqueue, packet: PacketBuffer): boolean {
-    const { offset } = this;
-    return ring.addWritable(
-      packet.index,
-      packet.addressLo + offset,
-      packet.addressHi,
-      packet.bytes.length - offset,
-    );
+  post(ring: Virtqueue, tokens: Int32Array, count: number): number {
+    return ring.addWritableBurst(tokens, count, this.buffers);
   }
 }
 
 class ChainPoster implements ReceivePoster {
+  private readonly pool: PacketPool;
   private readonly chain: DescriptorChain;
   private readonly headerSize: number;
   private readonly headerApart: boolean;
 
-  constructor({ headerSize, descriptors, headerApart }: PosterOptions) {
+  constructor(pool: PacketPool, { headerSize, descriptors, headerApart }: PosterOptions) {
+    this.pool = pool;
     this.headerSize = headerSize;
     this.headerApart = headerApart;
     this.chain = new DescriptorChain(descriptors + 1);
   }
 
-  post(ring: Virtqueue, packet: PacketBuffer): boolean {
+  post(ring: Virtqueue, tokens: Int32Array, count: number): number {
+    let posted = 0;
+    while (posted < count && this.postOne(ring, tokens[posted])) posted += 1;
+    return posted;
+  }
+
+  private postOne(ring: Virtqueue, token: number): boolean {
     const { headerSize } = this;
+    const packet = this.pool.packets[token];
     const chain = this.chain.clear();
     const start = HEADROOM - headerSize;
     const data = this.headerApart ? HEADROOM : start;
     appendWritable(chain, packet, start, data - start);
     appendWritable(chain, packet, data, packet.bytes.length - data);
-    return ring.addChain(packet.index, chain);
+    return ring.addChain(token, chain);
   }
 }

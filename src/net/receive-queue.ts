@@ -4,7 +4,7 @@
  * How frames are put together from buffers differs by what was negotiated: see `receive-single` and `receive-merging`.
  */
 import type { QueueError } from '../errors.js';
-import { OWNER, type PacketBuffer } from '../memory/packet-buffer.js';
+import type { PacketBuffer } from '../memory/packet-buffer.js';
 import type { PacketPool } from '../memory/packet-pool.js';
 import type { QueueAccess } from '../transport/transport.js';
 import type { Virtqueue } from '../virtqueue/virtqueue.js';
@@ -18,7 +18,12 @@ export interface ReceiveParts {
   readonly pool: PacketPool;
   readonly transport: QueueAccess;
   readonly poster: ReceivePoster;
+  /** The most descriptors that the buffers of one frame take. */
+  readonly descriptorsPerFrame: number;
 }
+
+/** So many descriptors are refilled together, in rings that are not too small for it: see {@link ReceiveQueue.refillAt}. */
+const REFILL_BURST = 32;
 
 export abstract class ReceiveQueue {
   readonly ring: Virtqueue;
@@ -39,34 +44,57 @@ export abstract class ReceiveQueue {
    */
   private collecting = false;
   protected readonly pool: PacketPool;
+  /** What is taken from the ring at once: tokens, and lengths with the header. */
+  protected readonly tokens: Int32Array;
+  protected readonly lengths: Int32Array;
   private readonly poster: ReceivePoster;
+  /**
+   * A refill has its price beyond that of the buffers, paid by both sides: a barrier, and the line of memory with the
+   * index going over. So it waits until it is worth it.
+   */
+  private readonly refillAt: number;
+  /**
+   * Beyond that many free descriptors it does not wait: the device must not run dry while the program works at a large
+   * burst, and must have room for the longest frame, or that one would never come.
+   */
+  private readonly mostFree: number;
 
-  protected constructor({ ring, pool, transport, poster }: ReceiveParts) {
+  protected constructor({ ring, pool, transport, poster, descriptorsPerFrame }: ReceiveParts) {
     this.ring = ring;
     this.pool = pool;
     this.poster = poster;
     this.notifier = new Notifier(ring, transport);
+    this.tokens = new Int32Array(ring.size);
+    this.lengths = new Int32Array(ring.size);
+    this.refillAt = Math.max(1, Math.min(REFILL_BURST, ring.size >> 2));
+    this.mostFree = Math.max(0, Math.min(ring.size >> 1, ring.size - descriptorsPerFrame));
   }
 
   /**
-   * Takes up to `max` received frames and posts fresh buffers in their place.
+   * Takes up to `max` received frames, and posts fresh buffers in place of those that were taken before. It does so in
+   * this order, as then the buffers that the program has released meanwhile go back to the descriptors that they came
+   * from, which need not be written anew.
    *
    * @param batch - its first entries become the packets, which are then the caller's
    * @returns how many; 0 too where the queue is broken, see {@link broken}, or {@link paused}
    */
   receive(batch: PacketBuffer[], max: number): number {
     if (this.paused) return 0;
+    const { ring } = this;
+    if (ring.freeDescriptors >= this.refillAt) this.refill();
     const had = this.fetched.length === 0 ? 0 : this.takeFetched(batch, max);
     this.collecting = true;
     const count = this.collect(batch, had, max);
     this.collecting = false;
-    this.refill();
+    if (ring.freeDescriptors > this.mostFree) this.refill();
     return count;
   }
 
   /** Takes up to `max` frames from the ring, for `next()` to give one by one, or `receive()` together. */
   fetch(max: number): void {
     const count = this.receive(this.fetching, max);
+    // Nobody may call again before the next interrupt.
+    this.refill();
     if (count > 0) this.fetched.unshift(...this.fetching.slice(0, count));
   }
 
@@ -105,9 +133,7 @@ export abstract class ReceiveQueue {
     const count = this.collect(finished, 0, Infinity);
     this.fetched.push(...finished.slice(0, count));
     this.dropUnfinished();
-    this.ring.reset((token) => {
-      this.pool.put(this.pool.packets[token]);
-    });
+    this.ring.reset((token) => this.pool.putToken(token));
   }
 
   /** Takes all buffers back from a device that was reset; says how many frames were in them that nobody took. */
@@ -117,9 +143,7 @@ export abstract class ReceiveQueue {
     for (const packet of fetched) this.pool.put(packet);
     const lost = fetched.length + this.dropFinished();
     this.dropUnfinished();
-    this.ring.reset((token) => {
-      this.pool.put(this.pool.packets[token]);
-    });
+    this.ring.reset((token) => this.pool.putToken(token));
     return lost;
   }
 
@@ -128,6 +152,24 @@ export abstract class ReceiveQueue {
    * in it then.
    */
   protected abstract collect(batch: PacketBuffer[], from: number, max: number): number;
+
+  /** Counts frames that were received. */
+  protected count(frames: number, bytes: number): void {
+    this.counters.frames += frames;
+    this.counters.bytes += bytes;
+  }
+
+  /** Drops what is too short to be a frame. */
+  protected dropShort(token: number): void {
+    this.drops.short += 1;
+    this.pool.putToken(token);
+  }
+
+  /** Drops a frame whose header contradicts it, or what was negotiated. */
+  protected dropUnreadable(packet: PacketBuffer): void {
+    this.drops.offload += 1;
+    this.pool.put(packet);
+  }
 
   /** How the device broke the rules for received frames, if it did. */
   protected get violation(): QueueError | undefined {
@@ -157,21 +199,21 @@ export abstract class ReceiveQueue {
   }
 
   private post(): number {
-    const { ring, pool, poster } = this;
+    const { ring, pool, tokens } = this;
     let posted = 0;
     while (ring.freeDescriptors > 0) {
-      const packet = pool.take() ?? (this.reclaim() > 0 ? pool.take() : undefined);
-      if (packet === undefined) {
+      const count = pool.takeTokens(tokens, ring.freeDescriptors);
+      if (count === 0) {
+        if (this.reclaim() > 0 && pool.available > 0) continue;
         this.refillShortfalls += 1;
         pool.wakeWhenAvailable();
         break;
       }
-      if (!poster.post(ring, packet)) {
-        pool.undoTake(packet);
-        break;
-      }
-      packet.owner = OWNER.DEVICE;
-      posted += 1;
+      const added = this.poster.post(ring, tokens, count);
+      posted += added;
+      if (added === count) continue;
+      pool.undoTakeTokens(tokens, added, count);
+      break;
     }
     return posted;
   }

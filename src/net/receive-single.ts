@@ -1,42 +1,39 @@
 /** Receive queues in which each frame lies in one buffer: without VIRTIO_NET_F_MRG_RXBUF. */
-import { OWNER, type PacketBuffer } from '../memory/packet-buffer.js';
-import { NOTHING_USED } from '../virtqueue/virtqueue.js';
+import type { PacketBuffer } from '../memory/packet-buffer.js';
 import { ETHERNET_HEADER_SIZE } from './header.js';
 import type { HeaderReader } from './receive-header.js';
 import { ReceiveQueue, type ReceiveParts } from './receive-queue.js';
 
-/** Nothing in the header means anything, so it is not looked at. */
+/** Nothing in the header means anything, so it is not looked at: the memory of the frame is not touched at all. */
 export class PlainReceiveQueue extends ReceiveQueue {
   private readonly headerSize: number;
-  /** The shortest thing that is a frame, as the device counts: with its virtio-net header. */
-  private readonly shortest: number;
 
   constructor(parts: ReceiveParts, headerSize: number) {
     super(parts);
     this.headerSize = headerSize;
-    this.shortest = headerSize + ETHERNET_HEADER_SIZE;
   }
 
   protected collect(batch: PacketBuffer[], from: number, max: number): number {
-    const { ring, pool, counters } = this;
+    const { ring, tokens, lengths, headerSize } = this;
+    const { packets } = this.pool;
     let count = from;
-    while (count < max) {
-      const token = ring.take();
-      if (token === NOTHING_USED) break;
-      const packet = pool.packets[token];
-      const length = ring.usedLength;
-      if (length < this.shortest) {
-        this.drops.short += 1;
-        pool.put(packet);
-        continue;
+    let bytes = 0;
+    for (let more = true; more && count < max;) {
+      const wanted = Math.min(max - count, tokens.length);
+      const taken = ring.takeBurst(tokens, lengths, wanted);
+      for (let at = 0; at < taken; at += 1) {
+        const length = lengths[at] - headerSize;
+        if (length < ETHERNET_HEADER_SIZE) {
+          this.dropShort(tokens[at]);
+          continue;
+        }
+        batch[count] = packets[tokens[at]].handOut(length);
+        bytes += length;
+        count += 1;
       }
-      packet.owner = OWNER.USER;
-      packet.length = length - this.headerSize;
-      counters.frames += 1;
-      counters.bytes += packet.length;
-      batch[count] = packet;
-      count += 1;
+      more = taken === wanted;
     }
+    this.count(count - from, bytes);
     return count;
   }
 }
@@ -44,40 +41,40 @@ export class PlainReceiveQueue extends ReceiveQueue {
 /** The header says what the device did with the frame. */
 export class OffloadReceiveQueue extends ReceiveQueue {
   private readonly headerSize: number;
-  private readonly shortest: number;
   private readonly reader: HeaderReader;
 
   constructor(parts: ReceiveParts, headerSize: number, reader: HeaderReader) {
     super(parts);
     this.headerSize = headerSize;
-    this.shortest = headerSize + ETHERNET_HEADER_SIZE;
     this.reader = reader;
   }
 
   protected collect(batch: PacketBuffer[], from: number, max: number): number {
-    const { ring, pool, counters, reader } = this;
+    const { ring, tokens, lengths, reader } = this;
+    const { packets } = this.pool;
     let count = from;
-    while (count < max) {
-      const token = ring.take();
-      if (token === NOTHING_USED) break;
-      const packet = pool.packets[token];
-      packet.length = ring.usedLength - this.headerSize;
-      if (ring.usedLength < this.shortest) {
-        this.drops.short += 1;
-        pool.put(packet);
-        continue;
+    let bytes = 0;
+    for (let more = true; more && count < max;) {
+      const wanted = Math.min(max - count, tokens.length);
+      const taken = ring.takeBurst(tokens, lengths, wanted);
+      for (let at = 0; at < taken; at += 1) {
+        const length = lengths[at] - this.headerSize;
+        if (length < ETHERNET_HEADER_SIZE) {
+          this.dropShort(tokens[at]);
+          continue;
+        }
+        const packet = packets[tokens[at]].handOut(length);
+        if (!reader.read(packet)) {
+          this.dropUnreadable(packet);
+          continue;
+        }
+        batch[count] = packet;
+        bytes += length;
+        count += 1;
       }
-      if (!reader.read(packet)) {
-        this.drops.offload += 1;
-        pool.put(packet);
-        continue;
-      }
-      packet.owner = OWNER.USER;
-      counters.frames += 1;
-      counters.bytes += packet.length;
-      batch[count] = packet;
-      count += 1;
+      more = taken === wanted;
     }
+    this.count(count - from, bytes);
     return count;
   }
 }

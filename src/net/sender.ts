@@ -4,6 +4,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { UsageError } from '../errors.js';
 import { PacketBuffer } from '../memory/packet-buffer.js';
+import { OWNED_BY_USER, OWNED_TOGETHER } from '../memory/packet-constants.js';
 import type { PacketPool } from '../memory/packet-pool.js';
 import { requireSignal } from './arguments.js';
 import { AbortWatch } from './abort-watch.js';
@@ -174,18 +175,24 @@ export class Sender {
 
   /** Hands a packet over that was retained when its waiting began. Whoever lent it may have let go of it since. */
   private transmitHeld(packet: PacketBuffer): boolean {
-    const { references } = packet;
+    const { references, owner } = packet;
     let sent = false;
     packet.references = Math.max(1, references - 1);
+    if (packet.references === 1 && owner === OWNED_TOGETHER) packet.owner = OWNED_BY_USER;
     try {
       sent = this.transmit(packet);
     } finally {
-      if (!sent) packet.references = references;
+      if (!sent) {
+        packet.references = references;
+        packet.owner = owner;
+      }
     }
     return sent;
   }
 
   private transmit(packet: PacketBuffer): boolean {
+    // A burst does this only where it is short of descriptors; here it tells whether the device still keeps to the rules.
+    this.queue.reclaim();
     this.single[0] = packet;
     return this.queue.transmit(this.single, 1) === 1;
   }

@@ -2,7 +2,8 @@
  * Which packets may be sent, and why others may not.
  */
 import { UsageError } from '../errors.js';
-import { GSO, OWNER, type PacketBuffer } from '../memory/packet-buffer.js';
+import { OWNED_AS_SEGMENT, OWNED_BY_USER, OWNED_TOGETHER } from '../memory/packet-constants.js';
+import { GSO, type PacketBuffer } from '../memory/packet-buffer.js';
 import type { PacketPool } from '../memory/packet-pool.js';
 import { isBytes } from './arguments.js';
 import { descriptorsFor } from './buffer-chain.js';
@@ -34,20 +35,6 @@ export class TransmitChecks {
     this.longest = terms.longest;
   }
 
-  /** Whether a packet of one buffer that asks nothing of the device may be sent. */
-  admitsPlain(packet: PacketBuffer): boolean {
-    return (
-      packet.owner === OWNER.USER &&
-      packet.references === 1 &&
-      !packet.isLinked &&
-      this.packets[packet.index] === packet &&
-      packet.start >= this.headerSize &&
-      Number.isInteger(packet.start) &&
-      packet.start + packet.length <= packet.bytes.length &&
-      this.hasSendableLength(packet.bytes, packet.start, packet.length, packet.length)
-    );
-  }
-
   /** Why a packet, whatever it is like, may not be sent; undefined if it may. */
   refusalOf(packet: PacketBuffer): UsageError | undefined {
     const refusal = this.refusalOfOwner(packet) ?? this.refusalOfSegments(packet);
@@ -72,9 +59,9 @@ export class TransmitChecks {
   }
 
   private refusalOfOwner(packet: PacketBuffer): UsageError | undefined {
-    if (packet.owner !== OWNER.USER) return notOwned(packet, 'it was released or transmitted');
-    if (packet.isLinked) return notOwned(packet, 'it is a segment of another packet');
-    if (packet.references !== 1) return notOwned(packet, 'it is retained elsewhere');
+    if (packet.owner === OWNED_AS_SEGMENT) return notOwned(packet, 'it is a segment of another packet');
+    if (packet.owner === OWNED_TOGETHER) return notOwned(packet, 'it is retained elsewhere');
+    if (packet.owner !== OWNED_BY_USER) return notOwned(packet, 'it was released or transmitted');
     if (this.packets[packet.index] === packet) return undefined;
     return new UsageError(
       'PACKET_NOT_OWNED',

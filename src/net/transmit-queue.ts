@@ -3,14 +3,16 @@
  * (VIRTIO 1.3, 5.1.6.2).
  */
 import { UsageError } from '../errors.js';
-import { CHECKSUM, GSO, OWNER, type PacketBuffer } from '../memory/packet-buffer.js';
+import { CHECKSUM_NEEDED, OWNED_BY_USER } from '../memory/packet-constants.js';
+import type { PacketBuffer } from '../memory/packet-buffer.js';
 import type { PacketPool } from '../memory/packet-pool.js';
 import type { QueueAccess } from '../transport/transport.js';
 import { DescriptorChain } from '../virtqueue/descriptor-chain.js';
-import { NOTHING_USED, type Virtqueue } from '../virtqueue/virtqueue.js';
+import { BufferTable } from '../virtqueue/buffer-table.js';
+import type { Virtqueue } from '../virtqueue/virtqueue.js';
 import { appendReadable } from './buffer-chain.js';
 import type { NegotiatedFeatures } from './features.js';
-import { ETHERNET_HEADER_SIZE, headerSize, plainHeaderWriter, type HeaderWriter } from './header.js';
+import { clearHeader, clearHeaderTail, ETHERNET_HEADER_SIZE, headerSize, NET_HEADER_SIZE } from './header.js';
 import { Notifier } from './notification.js';
 import { QueueCounters } from './statistics.js';
 import { TransmitChecks } from './transmit-checks.js';
@@ -38,21 +40,44 @@ export class TransmitQueue {
   private readonly checks: TransmitChecks;
   private readonly offloads: TransmitOffloads;
   private readonly headerSize: number;
-  private readonly writePlainHeader: HeaderWriter;
+  /** Where the frames that are sent next lie, and their headers; by the index of their buffers. */
+  private readonly frames: BufferTable;
+  /** Indexes of buffers that go into the ring together, or come from it. */
+  private readonly tokens: Int32Array;
+  private readonly lengths: Int32Array;
+  /** Packets of several buffers that the device has, counted with each burst: usually none. */
+  private chained = 0;
+  /** The header goes on behind what all have. */
+  private readonly hasLongHeader: boolean;
+  /** Longest frame in bytes, without a VLAN tag. */
+  private readonly longest: number;
   private readonly chain: DescriptorChain;
+  /**
+   * Finished buffers are taken back only where so few descriptors are left: the used ring comes over from the device's
+   * processor, and does so once for all that it holds.
+   */
+  private readonly reclaimBelow: number;
   /** What a legacy device without VIRTIO_F_ANY_LAYOUT asks for: a descriptor for the header alone (5.1.6.6). */
   private readonly headerApart: boolean;
 
   constructor(ring: Virtqueue, pool: PacketPool, transport: QueueAccess, options: TransmitOptions) {
     const { features, legacy, mtu } = options;
-    const longest = mtu + ETHERNET_HEADER_SIZE;
+    const longest = (mtu + ETHERNET_HEADER_SIZE) | 0;
     const size = headerSize(features, legacy);
     this.ring = ring;
     this.pool = pool;
     this.notifier = new Notifier(ring, transport);
     this.headerSize = size;
     this.headerApart = needsHeaderApart(options);
-    this.writePlainHeader = plainHeaderWriter(size);
+    this.frames = new BufferTable(pool.size);
+    for (const { index, addressLo, addressHi } of pool.packets) {
+      this.frames.set(index, addressLo, addressHi, 0);
+    }
+    this.hasLongHeader = size > NET_HEADER_SIZE;
+    this.longest = longest;
+    this.reclaimBelow = ring.size >> 2;
+    this.tokens = new Int32Array(ring.size);
+    this.lengths = new Int32Array(ring.size);
     this.offloads = new TransmitOffloads(features, size, longest);
     const descriptors = ring.size - (this.headerApart ? 1 : 0);
     this.checks = new TransmitChecks({
@@ -73,20 +98,11 @@ export class TransmitQueue {
    *   OFFLOAD_INVALID, if the first packet can not be sent; a later one that can not be sent ends the burst before it
    */
   transmit(batch: readonly PacketBuffer[], count: number): number {
-    this.reclaim();
+    if (this.ring.freeDescriptors < Math.max(count, this.reclaimBelow)) this.reclaim();
     if (this.paused || this.broken !== undefined) return 0;
-    let taken = 0;
-    while (taken < count) {
-      const packet = batch[taken];
-      if (!this.admits(packet)) {
-        if (taken === 0) this.checkPacket(packet);
-        break;
-      }
-      if (!this.add(packet)) {
-        this.ringFull += 1;
-        break;
-      }
-      taken += 1;
+    let taken = this.addPlain(batch, 0, count);
+    while (taken < count && this.addOther(batch[taken], taken === 0)) {
+      taken = this.addPlain(batch, taken + 1, count);
     }
     if (taken > 0) this.commit(taken);
     return taken;
@@ -99,15 +115,7 @@ export class TransmitQueue {
 
   /** Takes finished buffers back to the pool; says how many frames those were. */
   reclaim(): number {
-    if (this.paused) return 0;
-    const { ring, pool } = this;
-    let count = 0;
-    for (let token = ring.take(); token !== NOTHING_USED; token = ring.take()) {
-      pool.put(pool.packets[token]);
-      count += 1;
-    }
-    this.completed += count;
-    return count;
+    return this.paused ? 0 : this.takeFinished();
   }
 
   /**
@@ -125,20 +133,22 @@ export class TransmitQueue {
    *
    * @throws UsageError as {@link transmit}
    */
-  checkPacket(packet: PacketBuffer | undefined): void {
-    if (packet === undefined) throw noPacket();
+  checkPacket(packet: PacketBuffer | null | undefined): void {
+    if (packet === undefined || packet === null) throw noPacket();
     const refusal = this.checks.refusalOf(packet);
     if (refusal !== undefined) throw refusal;
   }
 
   /** Takes all buffers back from a device that was reset; says how many it had not finished. */
   reset(): number {
+    this.notifier.failure = undefined;
     this.takeFinished();
     const lost = this.unfinished;
     for (const packet of this.aside.splice(0)) this.pool.put(packet);
     this.ring.reset((token) => {
       this.pool.put(this.pool.packets[token]);
     });
+    this.chained = 0;
     return lost;
   }
 
@@ -152,9 +162,11 @@ export class TransmitQueue {
    * again what it had not finished.
    */
   setAside(): void {
+    this.notifier.failure = undefined;
     this.takeFinished();
     for (const token of this.ring.outstandingTokens()) this.aside.push(this.pool.packets[token]);
     this.ring.reset(() => undefined);
+    this.chained = 0;
   }
 
   /** Puts what was set aside into the ring, in its order. The device is not notified. */
@@ -162,22 +174,68 @@ export class TransmitQueue {
     if (this.aside.length === 0) return;
     const { bytes } = this.counters;
     const left = this.aside.splice(0);
-    while (left.length > 0 && this.add(left[0])) left.shift();
+    while (left.length > 0 && this.addChain(left[0])) left.shift();
     this.aside.push(...left);
     this.counters.bytes = bytes;
     this.ring.publish();
   }
 
-  /** Adds a packet of one buffer that asks nothing of the device. */
-  protected addPlain(packet: PacketBuffer): boolean {
-    const { start, length } = packet;
-    const { ring, headerSize } = this;
-    if (ring.freeDescriptors === 0) return false;
-    this.writePlainHeader(packet.bytes, start);
-    packet.owner = OWNER.DEVICE;
-    this.counters.bytes += length;
-    const lo = packet.addressLo + start - headerSize;
-    return ring.addReadable(packet.index, lo, packet.addressHi, length + headerSize);
+  /**
+   * Adds the packets from `from` on that are of one buffer and ask nothing of the device, up to the first one that is
+   * not, or may not be sent, or finds no room.
+   *
+   * @returns where in the batch it stopped
+   */
+  protected addPlain(batch: readonly (PacketBuffer | undefined)[], from: number, to: number): number {
+    const { ring, pool, tokens, headerSize, longest, hasLongHeader } = this;
+    const { stride, words, lo: whole } = pool;
+    const { halves, lengths } = this.frames;
+    const most = Math.min(to, from + ring.freeDescriptors);
+    void (words[0] | whole[0] | halves[0] | lengths[0] | tokens[0]);
+    let at = from;
+    let bytes = 0;
+    for (; at < most; at = (at + 1) | 0) {
+      const packet = batch[at];
+      if (packet?.pool !== pool || !isPlain(packet)) break;
+      const { start, length, index, offset } = packet;
+      // Whole numbers, and no VLAN tag: the rest is sorted out below.
+      if ((start | 0) !== start || (length | 0) !== length || start < headerSize) break;
+      if (length < ETHERNET_HEADER_SIZE || length > longest || start + length > stride) break;
+      // A header that is not on a word boundary is written by the slower way.
+      if ((start & 3) !== 0) break;
+      const word = ((offset + start) | 0) >>> 2;
+      clearHeader(words, word);
+      if (hasLongHeader) clearHeaderTail(words, word);
+      packet.takeBack();
+      tokens[(at - from) | 0] = index;
+      halves[index << 1] = (whole[index] + start - headerSize) | 0;
+      lengths[index] = (length + headerSize) | 0;
+      bytes += length;
+    }
+    if (at === from) return from;
+    this.counters.bytes += bytes;
+    ring.addReadableBurst(tokens, at - from, this.frames);
+    return at;
+  }
+
+  /**
+   * Adds the packet at which {@link addPlain} stopped.
+   *
+   * @returns whether it was added
+   * @throws UsageError if it may not be sent, and is the first of its burst
+   */
+  private addOther(packet: PacketBuffer | null | undefined, isFirst: boolean): boolean {
+    if (isFirst) this.checkPacket(packet);
+    // A gap in the batch ends the burst as well: what is in the ring by then must be told of.
+    if (packet === undefined || packet === null || this.checks.refusalOf(packet) !== undefined) return false;
+    if (this.ring.freeDescriptors > 0 && (this.addChain(packet) || this.addAfterReclaim(packet))) return true;
+    this.ringFull += 1;
+    return false;
+  }
+
+  /** For a packet that takes more descriptors than are left: those of finished ones may not have been taken back yet. */
+  private addAfterReclaim(packet: PacketBuffer): boolean {
+    return this.reclaim() > 0 && this.ring.broken === undefined && this.addChain(packet);
   }
 
   /** Adds any packet, as a chain of descriptors. */
@@ -193,29 +251,33 @@ export class TransmitQueue {
     }
     this.offloads.write(head, total);
     if (!this.ring.addChain(head.index, chain)) return false;
+    if (head.following !== undefined) this.chained += 1;
     for (let segment: PacketBuffer | undefined = head; segment !== undefined; segment = segment.following) {
-      segment.owner = OWNER.DEVICE;
+      segment.takeBack();
     }
     this.counters.bytes += total;
     return true;
   }
 
-  /** A gap in the batch ends the burst as well: what is in the ring by then must be told of. */
-  private admits(packet: PacketBuffer | undefined): boolean {
-    if (packet === undefined) return false;
-    return isPlain(packet) ? this.checks.admitsPlain(packet) : this.checks.refusalOf(packet) === undefined;
-  }
-
-  private takeFinished(): void {
-    this.notifier.failure = undefined;
-    for (let token = this.ring.take(); token !== NOTHING_USED; token = this.ring.take()) {
-      this.pool.put(this.pool.packets[token]);
-      this.completed += 1;
+  private takeFinished(): number {
+    const { ring, pool, tokens } = this;
+    let count = 0;
+    for (let taken = tokens.length; taken === tokens.length; count += taken) {
+      taken = ring.takeBurst(tokens, this.lengths, tokens.length);
+      if (this.chained > 0) this.putChained(taken);
+      else pool.putTokens(tokens, taken);
     }
+    this.completed += count;
+    return count;
   }
 
-  private add(packet: PacketBuffer): boolean {
-    return isPlain(packet) ? this.addPlain(packet) : this.addChain(packet);
+  /** Puts buffers back that may have others linked behind them. */
+  private putChained(count: number): void {
+    const finished = Array.from(this.tokens.subarray(0, count), (token) => this.pool.packets[token]);
+    for (const packet of finished) {
+      if (packet.following !== undefined) this.chained -= 1;
+      this.pool.put(packet);
+    }
   }
 
   private commit(taken: number): void {
@@ -227,8 +289,8 @@ export class TransmitQueue {
 
 /** Where a plain packet may take several descriptors too. */
 class ChainingTransmitQueue extends TransmitQueue {
-  protected override addPlain(packet: PacketBuffer): boolean {
-    return this.addChain(packet);
+  protected override addPlain(_batch: readonly PacketBuffer[], from: number): number {
+    return from;
   }
 }
 
@@ -254,6 +316,11 @@ function needsHeaderApart({ features, legacy }: TransmitOptions): boolean {
   return legacy && !features.has('VIRTIO_F_ANY_LAYOUT');
 }
 
+/** Whether a packet is the user's alone, of one buffer, and asks nothing of the device: partial checksums are odd numbers. */
 function isPlain(packet: PacketBuffer): boolean {
-  return packet.following === undefined && packet.checksum !== CHECKSUM.NEEDED && packet.gso === GSO.NONE;
+  return (
+    packet.owner === OWNED_BY_USER &&
+    packet.following === undefined &&
+    ((packet.checksum & CHECKSUM_NEEDED) | packet.gso) === 0
+  );
 }

@@ -67,6 +67,9 @@ export class DescriptorChain {
   }
 }
 
+/** Rings keep it in signed numbers. */
+const LONGEST_WRITABLE = 2 ** 31 - 1;
+
 /**
  * Checks that a queue can ever hold the chain.
  *
@@ -90,6 +93,13 @@ export function checkChain(
     throw new QueueError('QUEUE_CHAIN_INVALID', `A chain of ${chain.totalLength} bytes is too long`, {
       remedy: 'A chain holds at most 4 GiB (VIRTIO 1.3, 2.7.5.2).',
     });
+  }
+  if (chain.writableLength > LONGEST_WRITABLE) {
+    throw new QueueError(
+      'QUEUE_CHAIN_INVALID',
+      `A chain of which the device writes ${chain.writableLength} bytes is too long`,
+      { remedy: 'Give it less than 2 GiB to write.' },
+    );
   }
 }
 

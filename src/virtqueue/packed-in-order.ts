@@ -3,10 +3,10 @@
  * (VIRTIO 1.3, 2.8.8; VIRTIO_F_IN_ORDER).
  *
  * Such a device may return a batch by one used descriptor with the id of the last buffer; it stands where the first
- * descriptor of the batch was. No free list is kept: buffer ids are given out one after the other, and come free so.
+ * descriptor of the batch was. Buffer ids are given out one after the other, and come free so.
  */
 import { ID, PackedRing, WORDS } from './packed-ring.js';
-import { NOTHING_USED } from './virtqueue.js';
+import { NOTHING_USED } from './ring-constants.js';
 
 export class InOrderPackedVirtqueue extends PackedRing {
   /** Id of the buffer that the device has had for longest. */
@@ -18,10 +18,10 @@ export class InOrderPackedVirtqueue extends PackedRing {
   take(): number {
     if (this.batchLeft === 0 && !this.openBatch()) return NOTHING_USED;
     const id = this.oldest;
-    this.oldest = this.nextId[id];
+    this.oldest = id + 1 === this.size ? 0 : id + 1;
     this.batchLeft -= 1;
     // A buffer that was skipped counts as wholly used.
-    this.usedLength = this.batchLeft === 0 ? this.batchLength : this.writableLengths[id];
+    this.usedLength = this.batchLeft === 0 ? this.batchLength : this.writableOf(id);
     const token = this.tokens[id];
     this.release(id);
     return token;
@@ -47,12 +47,12 @@ export class InOrderPackedVirtqueue extends PackedRing {
     const position = this.nextUsed;
     if (!this.isUsed(position, this.usedFlags) || this.broken !== undefined) return false;
     const id = this.words16[position * WORDS + ID];
-    const length = this.words32[position * 4 + 2];
+    const length = this.words32[position * 4 + 2] >>> 0;
     if (!this.isValid(id, length)) return false;
     // All ids from the oldest one to an outstanding one are outstanding.
     const ahead = id - this.oldest;
     this.batchLeft = (ahead < 0 ? ahead + this.size : ahead) + 1;
-    this.batchLength = this.writableLengths[id] === 0 ? 0 : length;
+    this.batchLength = this.writableOf(id) === 0 ? 0 : length;
     return true;
   }
 }

@@ -10,6 +10,7 @@
 import { QueueError } from '../errors.js';
 import type { DmaMemory } from '../memory/dma.js';
 import type { QueueLayout } from '../transport/transport.js';
+import type { BufferTable } from './buffer-table.js';
 import { checkChain, type DescriptorChain } from './descriptor-chain.js';
 import { allocateRing, freeRing, type IndirectTables, type RingMemory } from './indirect-tables.js';
 import {
@@ -21,11 +22,10 @@ import {
   packedLayout,
 } from './packed-layout.js';
 import { inOrderOf } from './outstanding-order.js';
+import { NO_TOKEN, NOTHING_USED, PACKED_STATE } from './ring-constants.js';
 import { DESCRIPTOR_INDIRECT, DESCRIPTOR_NEXT, DESCRIPTOR_SIZE, DESCRIPTOR_WRITE } from './split-layout.js';
-import { NOTHING_USED, type RingOptions, type Virtqueue } from './virtqueue.js';
+import type { RingOptions, Virtqueue } from './virtqueue.js';
 
-/** The token of a buffer id that is not in use. */
-export const NOT_OUTSTANDING = -1;
 /** 16-bit words of a descriptor: buffer id and flags are the last two of eight. */
 export const WORDS = 8;
 export const ID = 6;
@@ -46,15 +46,21 @@ export abstract class PackedRing implements Virtqueue {
   readonly notifiesWithData: boolean;
 
   /** The descriptors. */
-  protected readonly words32: Uint32Array;
+  protected readonly words32: Int32Array;
+  private readonly words64: BigUint64Array;
   protected readonly words16: Uint16Array;
-  /** The driver's own records, by buffer id. */
+  /**
+   * The driver's own records, by buffer id. Tokens: see {@link NO_TOKEN}. Limits: how many bytes the device may write
+   * into what a burst added; of what was added alone, and may take several descriptors, the complement of that.
+   */
   protected readonly tokens: Int32Array;
-  protected readonly writableLengths: Uint32Array;
+  protected readonly limits: Int32Array;
+  /** Of what was added alone: the number of descriptors that it takes. */
   protected readonly chainLengths: Uint16Array;
-  /** The id that follows each: ids that are free form a linked list. */
-  protected readonly nextId: Uint16Array;
-  protected freeId = 0;
+  /** Free ids wait in a queue: a device that returns buffers in order gets them in order. */
+  protected readonly freeIds: Uint16Array;
+  private nextFree = 0;
+  protected lastFree = 0;
   /** Buffers outstanding that take more than one descriptor. */
   protected longBuffers = 0;
 
@@ -94,7 +100,8 @@ export abstract class PackedRing implements Virtqueue {
     this.memory = allocateRing(memory, layout, size, indirectEntries);
     const { region, tables } = this.memory;
     this.indirectTables = tables;
-    this.words32 = new Uint32Array(region.buffer, layout.descriptors, size * 4);
+    this.words32 = new Int32Array(region.buffer, layout.descriptors, size * 4);
+    this.words64 = new BigUint64Array(region.buffer, layout.descriptors, size * 2);
     this.words16 = new Uint16Array(region.buffer, layout.descriptors, size * WORDS);
     this.driverEvents = new Uint16Array(region.buffer, layout.driverEvents, 2);
     this.deviceEvents = new Uint32Array(region.buffer, layout.deviceEvents, 1);
@@ -106,9 +113,9 @@ export abstract class PackedRing implements Virtqueue {
     };
 
     this.tokens = new Int32Array(size);
-    this.writableLengths = new Uint32Array(size);
+    this.limits = new Int32Array(size);
     this.chainLengths = new Uint16Array(size);
-    this.nextId = new Uint16Array(size);
+    this.freeIds = new Uint16Array(size);
     this.initialise();
   }
 
@@ -118,6 +125,14 @@ export abstract class PackedRing implements Virtqueue {
 
   addWritable(token: number, lo: number, hi: number, length: number): boolean {
     return this.addSingle(token, lo, hi, length, DESCRIPTOR_WRITE, length);
+  }
+
+  addReadableBurst(tokens: Int32Array, count: number, buffers: BufferTable): number {
+    return this.addBurst(tokens, count, buffers, 0);
+  }
+
+  addWritableBurst(tokens: Int32Array, count: number, buffers: BufferTable): number {
+    return this.addBurst(tokens, count, buffers, DESCRIPTOR_WRITE);
   }
 
   addChain(token: number, chain: DescriptorChain): boolean {
@@ -161,6 +176,17 @@ export abstract class PackedRing implements Virtqueue {
 
   abstract take(): number;
 
+  takeBurst(tokens: Int32Array, lengths: Int32Array, max: number): number {
+    let taken = 0;
+    for (; taken < max; taken += 1) {
+      const token = this.take();
+      if (token === NOTHING_USED) break;
+      tokens[taken] = token;
+      lengths[taken] = this.usedLength;
+    }
+    return taken;
+  }
+
   hasUsed(): boolean {
     return this.broken === undefined && this.isUsed(this.nextUsed, this.usedFlags);
   }
@@ -176,11 +202,11 @@ export abstract class PackedRing implements Virtqueue {
     for (let ahead = 0; ahead < this.size; ahead += 1) {
       ids.push(this.words16[((this.nextAvailable + ahead) % this.size) * WORDS + ID]);
     }
-    return inOrderOf(ids, this.tokens, NOT_OUTSTANDING);
+    return inOrderOf(ids, this.tokens);
   }
 
   reset(reclaim: (token: number) => void): void {
-    const outstanding = this.tokens.filter((token) => token !== NOT_OUTSTANDING);
+    const outstanding = this.tokens.filter((token) => token >= 0);
     this.initialise();
     for (const token of outstanding) reclaim(token);
   }
@@ -195,9 +221,10 @@ export abstract class PackedRing implements Virtqueue {
       this.driverEvents.fill(0);
       this.deviceEvents.fill(0);
     }
-    this.tokens.fill(NOT_OUTSTANDING);
-    for (let id = 0; id < this.size; id += 1) this.nextId[id] = id + 1 === this.size ? 0 : id + 1;
-    this.freeId = 0;
+    this.tokens.fill(NO_TOKEN);
+    for (let id = 0; id < this.size; id += 1) this.freeIds[id] = id;
+    this.nextFree = 0;
+    this.lastFree = 0;
     this.longBuffers = 0;
     this.freeDescriptors = this.size;
     this.outstanding = 0;
@@ -223,6 +250,53 @@ export abstract class PackedRing implements Virtqueue {
     return true;
   }
 
+  /** How this loop is written, and why: see `takeSingles()` of the split ring. */
+  private addBurst(given: Int32Array, max: number, buffers: BufferTable, flags: number): number {
+    const count = Math.min(max, this.freeDescriptors);
+    if (count === 0) return 0;
+    const { size, words32, words64, freeIds, tokens, limits } = this;
+    const { addresses, lengths } = buffers;
+    const holdsBack = this.heldBack < 0;
+    if (holdsBack) {
+      this.heldBack = this.nextAvailable;
+      this.heldFlags = flags | this.availableFlags;
+    }
+    let position = this.nextAvailable;
+    let state = (flags | this.availableFlags) << 16;
+    // The first one of what is to be published gets its flags last: until then those of the other lap.
+    let hidden = holdsBack ? PACKED_STATE : 0;
+    let nextFree = this.nextFree;
+    void (words32[0] | freeIds[0] | tokens[0] | limits[0] | lengths[0]);
+    void (words64[0] | addresses[0]);
+    for (let at = 0; at < count; at = (at + 1) | 0) {
+      const token = given[at];
+      const length = lengths[token];
+      const word = position << 2;
+      // Also where the descriptor had that address: in a used one it means nothing, and may be anything (2.8.4).
+      words64[position << 1] = addresses[token];
+      const id = freeIds[nextFree];
+      words32[word + 2] = length;
+      words32[word + 3] = id | (state ^ hidden);
+      hidden = 0;
+      tokens[id] = token;
+      limits[id] = flags === 0 ? 0 : length;
+      nextFree = (nextFree + 1) | 0;
+      if (nextFree === size) nextFree = 0;
+      position = (position + 1) | 0;
+      if (position === size) {
+        position = 0;
+        state ^= PACKED_STATE;
+      }
+    }
+    this.nextFree = nextFree;
+    this.nextAvailable = position;
+    this.availableFlags = (state >>> 16) & (PACKED_AVAILABLE | PACKED_USED);
+    this.freeDescriptors -= count;
+    this.outstanding += count;
+    this.added += count;
+    return count;
+  }
+
   private addIndirect(token: number, chain: DescriptorChain): boolean {
     if (this.freeDescriptors === 0) return false;
     const id = this.takeId(token, 1, chain.writableLength);
@@ -236,10 +310,10 @@ export abstract class PackedRing implements Virtqueue {
   }
 
   private takeId(token: number, descriptors: number, writable: number): number {
-    const id = this.freeId;
-    this.freeId = this.nextId[id];
+    const id = this.freeIds[this.nextFree];
+    this.nextFree = this.nextFree + 1 === this.size ? 0 : this.nextFree + 1;
     this.tokens[id] = token;
-    this.writableLengths[id] = writable;
+    this.limits[id] = ~writable;
     this.chainLengths[id] = descriptors;
     if (descriptors > 1) this.longBuffers += 1;
     this.outstanding += 1;
@@ -285,10 +359,18 @@ export abstract class PackedRing implements Virtqueue {
     return this.broken === undefined && this.isUsed(position, usedFlags);
   }
 
+  /** How many bytes the device may write into a buffer. */
+  protected writableOf(id: number): number {
+    const limit = this.limits[id];
+    return limit < 0 ? ~limit : limit;
+  }
+
   /** Takes a buffer off the records, and goes on to the descriptor behind those that it took. */
   protected release(id: number): void {
-    const descriptors = this.chainLengths[id];
-    this.tokens[id] = NOT_OUTSTANDING;
+    const descriptors = this.limits[id] < 0 ? this.chainLengths[id] : 1;
+    this.tokens[id] = NO_TOKEN;
+    this.freeIds[this.lastFree] = id;
+    this.lastFree = this.lastFree + 1 === this.size ? 0 : this.lastFree + 1;
     this.outstanding -= 1;
     this.freeDescriptors += descriptors;
     if (descriptors > 1) this.longBuffers -= 1;
@@ -301,8 +383,8 @@ export abstract class PackedRing implements Virtqueue {
 
   /** Whether a used descriptor is one that the device may write; the queue is broken if not. */
   protected isValid(id: number, length: number): boolean {
-    if (id < this.size && this.tokens[id] !== NOT_OUTSTANDING) {
-      const writable = this.writableLengths[id];
+    if (id < this.size && this.tokens[id] >= 0) {
+      const writable = this.writableOf(id);
       // WRITE in a used descriptor should say whether the length means anything (2.8.4), but QEMU never sets it.
       // For a buffer that it only reads, some devices report the bytes read.
       if (length <= writable || writable === 0) return true;
@@ -314,10 +396,10 @@ export abstract class PackedRing implements Virtqueue {
   /** Breaks the queue for a used descriptor, and says what is wrong with it. */
   protected refuse(id: number, length: number): typeof NOTHING_USED {
     if (id >= this.size) return this.breakDown(`it returned buffer ${id} of ${this.size}`);
-    if (this.tokens[id] === NOT_OUTSTANDING) {
+    if (this.tokens[id] < 0) {
       return this.breakDown(`it returned buffer ${id}, which it did not have`);
     }
-    return this.breakDown(`it wrote ${length} bytes into a buffer of ${this.writableLengths[id]}`);
+    return this.breakDown(`it wrote ${length} bytes into a buffer of ${this.writableOf(id)}`);
   }
 
   /** Whether the device has marked the descriptor as used in the lap that the flags stand for (2.8.1). */

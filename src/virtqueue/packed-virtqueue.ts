@@ -1,28 +1,110 @@
 /**
  * The packed virtqueue of a device that may return buffers in any order, from the driver's side (VIRTIO 1.3, 2.8.2).
  */
-import { ID, NOT_OUTSTANDING, PackedRing, WORDS } from './packed-ring.js';
-import { NOTHING_USED } from './virtqueue.js';
+import { LOADS_STAY_IN_ORDER } from './memory-order.js';
+import { PackedRing } from './packed-ring.js';
+import { NOTHING_USED, PACKED_ID, PACKED_STATE } from './ring-constants.js';
 
 export class PackedVirtqueue extends PackedRing {
+  /** Where `take()` puts what it takes. */
+  private readonly oneToken = new Int32Array(1);
+  private readonly oneLength = new Int32Array(1);
+
   take(): number {
-    const position = this.nextUsed;
-    if (!this.isUsed(position, this.usedFlags) || this.broken !== undefined) return NOTHING_USED;
-    const id = this.words16[position * WORDS + ID];
-    const length = this.words32[position * 4 + 2];
-    if (id >= this.size) return this.refuse(id, length);
-    const token = this.tokens[id];
-    const writable = this.writableLengths[id];
-    if (token === NOT_OUTSTANDING || (length > writable && writable !== 0)) return this.refuse(id, length);
-    this.usedLength = writable === 0 ? 0 : length;
-    this.nextId[id] = this.freeId;
-    this.freeId = id;
-    this.release(id);
-    return token;
+    this.oneLength[0] = 0;
+    if (this.takeBurst(this.oneToken, this.oneLength, 1) === 0) return NOTHING_USED;
+    this.usedLength = this.oneLength[0];
+    return this.oneToken[0];
+  }
+
+  override takeBurst(tokens: Int32Array, lengths: Int32Array, max: number): number {
+    if (this.broken !== undefined) return 0;
+    let taken = this.takeSingles(tokens, lengths, 0, max);
+    while (taken < max && this.takeOther(tokens, lengths, taken)) {
+      taken = this.takeSingles(tokens, lengths, taken + 1, max);
+    }
+    return taken;
   }
 
   requestInterrupt(count = 1): boolean {
     // A buffer of several descriptors makes the device skip some, and then nobody could tell whether it has passed one.
     return this.requestInterruptAt(this.longBuffers > 0 ? 0 : count - 1);
+  }
+
+  /**
+   * Takes buffers that a burst added into `given[from]` and on, up to the first one that is not finished, or of another
+   * kind, or that the device may not return; says where it stopped.
+   *
+   * How this loop is written, and why: see `takeSingles()` of the split ring.
+   */
+  private takeSingles(given: Int32Array, lengths: Int32Array, from: number, max: number): number {
+    const to = LOADS_STAY_IN_ORDER ? max : from + this.countUsed(max - from);
+    const { size, words32, tokens, limits, freeIds } = this;
+    let position = this.nextUsed;
+    let state = this.usedFlags << 16;
+    let lastFree = this.lastFree;
+    let at = from;
+    void (words32[0] | tokens[0] | limits[0] | freeIds[0] | given[0] | lengths[0]);
+    for (; at < to; at = (at + 1) | 0) {
+      const word = position << 2;
+      // Buffer id and flags in one load.
+      const last = words32[word + 3];
+      const id = last & PACKED_ID;
+      if ((last & PACKED_STATE) !== state || id >= size) break;
+      const token = tokens[id];
+      const limit = limits[id];
+      if (token < 0 || limit < 0) break;
+      // WRITE in a used descriptor should say whether the length means anything (2.8.4), but QEMU never sets it.
+      // For a buffer that it only reads, some devices report the bytes read.
+      if (limit !== 0) {
+        const length = words32[word + 2];
+        if (length < 0 || length > limit) break;
+        lengths[at] = length;
+      }
+      given[at] = token;
+      tokens[id] = ~token;
+      freeIds[lastFree] = id;
+      lastFree = (lastFree + 1) | 0;
+      if (lastFree === size) lastFree = 0;
+      position = (position + 1) | 0;
+      if (position === size) {
+        position = 0;
+        state ^= PACKED_STATE;
+      }
+    }
+    this.lastFree = lastFree;
+    this.nextUsed = position;
+    this.usedFlags = state >>> 16;
+    this.freeDescriptors += at - from;
+    this.outstanding -= at - from;
+    return at;
+  }
+
+  /** Takes the buffer at which {@link takeSingles} stopped, if it is one that was added alone; or breaks the queue. */
+  private takeOther(given: Int32Array, lengths: Int32Array, at: number): boolean {
+    if (!this.isUsed(this.nextUsed, this.usedFlags)) return false;
+    const word = this.nextUsed << 2;
+    const id = this.words32[word + 3] & PACKED_ID;
+    const length = this.words32[word + 2] >>> 0;
+    if (!this.isValid(id, length)) return false;
+    given[at] = this.tokens[id];
+    lengths[at] = this.writableOf(id) === 0 ? 0 : length;
+    this.release(id);
+    return true;
+  }
+
+  /** Number of descriptors, from the next one on and up to `most`, that the device has marked as used. */
+  private countUsed(most: number): number {
+    let position = this.nextUsed;
+    let flags = this.usedFlags;
+    for (let count = 0; count < most; count += 1) {
+      if (!this.isUsed(position, flags)) return count;
+      position += 1;
+      if (position === this.size) {
+        position = 0;
+        flags ^= PACKED_STATE >>> 16;
+      }
+    }
+    return most;
   }
 }

@@ -3,10 +3,10 @@
  * (VIRTIO 1.3, 2.7.9; VIRTIO_F_IN_ORDER).
  *
  * Such a device may return a batch by one entry of the used ring, that of the last buffer; it stands where the entry of
- * the first one would. No free list is kept: descriptors are used in the order of the table, and come free in it.
+ * the first one would. Descriptors are used in the order of the table, and come free in it.
  */
-import { NOT_OUTSTANDING, SplitRing } from './split-ring.js';
-import { NOTHING_USED } from './virtqueue.js';
+import { NOTHING_USED } from './ring-constants.js';
+import { SplitRing } from './split-ring.js';
 
 export class InOrderSplitVirtqueue extends SplitRing {
   /** Head of the buffer that the device has had for longest. */
@@ -19,14 +19,12 @@ export class InOrderSplitVirtqueue extends SplitRing {
     if (this.nextUsed === this.batchEnd && !this.openBatch()) return NOTHING_USED;
     const head = this.oldest;
     const token = this.tokens[head];
-    const descriptors = this.chainLengths[head];
+    const descriptors = this.descriptorsOf(head);
     this.nextUsed = (this.nextUsed + 1) & 0xffff;
     // A buffer that was skipped counts as wholly used.
-    this.usedLength = this.nextUsed === this.batchEnd ? this.batchLength : this.writableLengths[head];
-    this.tokens[head] = NOT_OUTSTANDING;
+    this.usedLength = this.nextUsed === this.batchEnd ? this.batchLength : this.writableOf(head);
     this.oldest = (head + descriptors) & this.mask;
-    this.freeDescriptors += descriptors;
-    this.outstanding -= 1;
+    this.recycle(head);
     return token;
   }
 
@@ -41,8 +39,8 @@ export class InOrderSplitVirtqueue extends SplitRing {
     const position = this.nextUsed;
     if (position === this.seenUsed && !this.lookForUsed()) return false;
     const entry = ((position & this.mask) << 1) + 1;
-    const head = this.used32[entry];
-    const length = this.used32[entry + 1];
+    const head = this.used32[entry] >>> 0;
+    const length = this.used32[entry + 1] >>> 0;
     if (!this.isValid(head, length)) return false;
     const finished = (this.seenUsed - position) & 0xffff;
     const count = this.countUpTo(head, finished);
@@ -52,7 +50,7 @@ export class InOrderSplitVirtqueue extends SplitRing {
       return false;
     }
     this.batchEnd = (position + count) & 0xffff;
-    this.batchLength = this.writableLengths[head] === 0 ? 0 : length;
+    this.batchLength = this.writableOf(head) === 0 ? 0 : length;
     return true;
   }
 
@@ -60,7 +58,7 @@ export class InOrderSplitVirtqueue extends SplitRing {
   private countUpTo(head: number, most: number): number {
     let count = 1;
     for (let at = this.oldest; at !== head && count <= most; count += 1) {
-      at = (at + this.chainLengths[at]) & this.mask;
+      at = (at + this.descriptorsOf(at)) & this.mask;
     }
     return count;
   }

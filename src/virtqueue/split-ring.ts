@@ -18,8 +18,10 @@
 import { QueueError } from '../errors.js';
 import type { DmaMemory } from '../memory/dma.js';
 import type { QueueLayout } from '../transport/transport.js';
+import type { BufferTable } from './buffer-table.js';
 import { checkChain, type DescriptorChain } from './descriptor-chain.js';
 import { allocateRing, freeRing, type IndirectTables, type RingMemory } from './indirect-tables.js';
+import { ENTRIES, FLAGS, IDX, NO_TOKEN, NOTHING_USED } from './ring-constants.js';
 import {
   AVAILABLE_NO_INTERRUPT,
   DESCRIPTOR_INDIRECT,
@@ -31,20 +33,13 @@ import {
   USED_NO_NOTIFY,
 } from './split-layout.js';
 import { inOrderOf } from './outstanding-order.js';
-import { NOTHING_USED, type RingOptions, type Virtqueue } from './virtqueue.js';
+import type { RingOptions, Virtqueue } from './virtqueue.js';
 
 /** The size is a power of two. */
 export interface SplitRingOptions extends RingOptions {
   /** The device is driven through its legacy interface, which finds the three parts by the address of the first. */
   readonly legacy?: boolean;
 }
-
-/** The token of a descriptor that is not the head of a buffer that the device has. */
-export const NOT_OUTSTANDING = -1;
-/** Position of flags and idx in the 16-bit view of either ring; the entries follow. */
-const FLAGS = 0;
-const IDX = 1;
-const ENTRIES = 2;
 
 export abstract class SplitRing implements Virtqueue {
   readonly index: number;
@@ -58,11 +53,11 @@ export abstract class SplitRing implements Virtqueue {
 
   /** Places in the rings are 16-bit positions under this mask. */
   protected readonly mask: number;
-  protected readonly used32: Uint32Array;
+  protected readonly used32: Int32Array;
 
   private readonly memory: RingMemory;
   private readonly eventIndex: boolean;
-  private readonly descriptors: Uint32Array;
+  private readonly descriptors: Int32Array;
   private readonly available: Uint16Array;
   private readonly used16: Uint16Array;
   private readonly indirectTables: IndirectTables;
@@ -70,12 +65,28 @@ export abstract class SplitRing implements Virtqueue {
   private readonly usedEventAt: number;
   private readonly availEventAt: number;
 
-  /** The driver's own records, by descriptor: links of free list and chains, and what a chain's head stands for. */
-  protected readonly next: Uint16Array;
+  /**
+   * The driver's own records, by descriptor, of what begins with it. Tokens: see {@link NO_TOKEN}.
+   *
+   * Limits: how many bytes the device may write into what a burst added; of what was added alone, and may take several
+   * descriptors, the complement of that.
+   */
   protected readonly tokens: Int32Array;
-  protected readonly writableLengths: Uint32Array;
+  protected readonly limits: Int32Array;
+  /** Of what was added alone: the number of descriptors that it takes, and the one that follows each. */
   protected readonly chainLengths: Uint16Array;
-  protected freeHead = 0;
+  protected readonly next: Uint16Array;
+  /**
+   * Free descriptors wait in a queue, not on a stack: where the device returns buffers in order, the available ring then
+   * comes to hold what it held a lap ago, and each descriptor the buffer that it had. What does not change is not
+   * written, so that its line of memory stays in the cache of the device's processor too.
+   */
+  private readonly freeHeads: Uint16Array;
+  private nextFree = 0;
+  private lastFree = 0;
+  /** What the descriptors of bursts were written from. */
+  private described: BufferTable | undefined;
+  private describedFlags = 0;
 
   /** 16-bit ring positions: next entry to take, and the used index as it was last read. */
   protected nextUsed = 0;
@@ -109,10 +120,10 @@ export abstract class SplitRing implements Virtqueue {
     this.memory = allocateRing(memory, layout, size, indirectEntries);
     const { region, tables } = this.memory;
     this.indirectTables = tables;
-    this.descriptors = new Uint32Array(region.buffer, layout.descriptors, size * 4);
+    this.descriptors = new Int32Array(region.buffer, layout.descriptors, size * 4);
     this.available = new Uint16Array(region.buffer, layout.available, size + 3);
     this.used16 = new Uint16Array(region.buffer, layout.used, size * 4 + 3);
-    this.used32 = new Uint32Array(region.buffer, layout.used, size * 2 + 1);
+    this.used32 = new Int32Array(region.buffer, layout.used, size * 2 + 1);
     this.usedEventAt = ENTRIES + size;
     this.availEventAt = ENTRIES + size * 4;
     this.layout = {
@@ -122,10 +133,11 @@ export abstract class SplitRing implements Virtqueue {
       deviceArea: region.addressOf(layout.used),
     };
 
-    this.next = new Uint16Array(size);
     this.tokens = new Int32Array(size);
-    this.writableLengths = new Uint32Array(size);
+    this.limits = new Int32Array(size);
     this.chainLengths = new Uint16Array(size);
+    this.next = new Uint16Array(size);
+    this.freeHeads = new Uint16Array(size);
     this.initialise();
   }
 
@@ -137,20 +149,29 @@ export abstract class SplitRing implements Virtqueue {
     return this.addSingle(token, lo, hi, length, DESCRIPTOR_WRITE, length);
   }
 
+  addReadableBurst(tokens: Int32Array, count: number, buffers: BufferTable): number {
+    return this.addBurst(tokens, count, buffers, 0);
+  }
+
+  addWritableBurst(tokens: Int32Array, count: number, buffers: BufferTable): number {
+    return this.addBurst(tokens, count, buffers, DESCRIPTOR_WRITE);
+  }
+
   addChain(token: number, chain: DescriptorChain): boolean {
     checkChain(chain, this);
     if (this.indirectTables.takes(chain)) return this.addIndirect(token, chain);
     if (this.freeDescriptors < chain.count) return false;
-    const head = this.freeHead;
+    const head = this.takeDescriptor();
     let descriptor = head;
     for (let part = 0; part < chain.count; part += 1) {
       const last = part + 1 === chain.count;
-      const following = this.next[descriptor];
+      const following = last ? 0 : this.takeDescriptor();
       const flags = (part < chain.readable ? 0 : DESCRIPTOR_WRITE) | (last ? 0 : DESCRIPTOR_NEXT);
-      writeDescriptor(this.descriptors, descriptor, chain, part, flags, last ? 0 : following);
+      writeDescriptor(this.descriptors, descriptor, chain, part, flags, following);
+      this.tokens[descriptor] = NO_TOKEN;
+      this.next[descriptor] = following;
       descriptor = following;
     }
-    this.freeHead = descriptor;
     this.makeAvailable(head, token, chain.count, chain.writableLength);
     return true;
   }
@@ -177,6 +198,17 @@ export abstract class SplitRing implements Virtqueue {
   }
 
   abstract take(): number;
+
+  takeBurst(tokens: Int32Array, lengths: Int32Array, max: number): number {
+    let taken = 0;
+    for (; taken < max; taken += 1) {
+      const token = this.take();
+      if (token === NOTHING_USED) break;
+      tokens[taken] = token;
+      lengths[taken] = this.usedLength;
+    }
+    return taken;
+  }
 
   hasUsed(): boolean {
     if (this.broken !== undefined) return false;
@@ -207,11 +239,11 @@ export abstract class SplitRing implements Virtqueue {
     for (let back = 1; back <= this.size; back += 1) {
       heads.push(this.available[ENTRIES + ((this.nextAvailable - back) & this.mask)]);
     }
-    return inOrderOf(heads.reverse(), this.tokens, NOT_OUTSTANDING);
+    return inOrderOf(heads.reverse(), this.tokens);
   }
 
   reset(reclaim: (token: number) => void): void {
-    const outstanding = this.tokens.filter((token) => token !== NOT_OUTSTANDING);
+    const outstanding = this.tokens.filter((token) => token >= 0);
     this.initialise();
     for (const token of outstanding) reclaim(token);
   }
@@ -226,11 +258,10 @@ export abstract class SplitRing implements Virtqueue {
       this.available.fill(0);
       this.used16.fill(0);
     }
-    this.tokens.fill(NOT_OUTSTANDING);
-    for (let descriptor = 0; descriptor < this.size; descriptor += 1) {
-      this.next[descriptor] = (descriptor + 1) & this.mask;
-    }
-    this.freeHead = 0;
+    this.tokens.fill(NO_TOKEN);
+    for (let descriptor = 0; descriptor < this.size; descriptor += 1) this.freeHeads[descriptor] = descriptor;
+    this.nextFree = 0;
+    this.lastFree = 0;
     this.freeDescriptors = this.size;
     this.outstanding = 0;
     this.nextAvailable = 0;
@@ -250,8 +281,7 @@ export abstract class SplitRing implements Virtqueue {
     writable: number,
   ): boolean {
     if (this.freeDescriptors === 0) return false;
-    const head = this.freeHead;
-    this.freeHead = this.next[head];
+    const head = this.takeDescriptor();
     const word = head << 2;
     this.descriptors[word] = lo;
     this.descriptors[word + 1] = hi;
@@ -261,10 +291,62 @@ export abstract class SplitRing implements Virtqueue {
     return true;
   }
 
+  /** How this loop is written, and why: see {@link takeSingles}. */
+  private addBurst(given: Int32Array, max: number, buffers: BufferTable, flags: number): number {
+    if (buffers !== this.described || flags !== this.describedFlags) this.describeBy(buffers, flags);
+    const { descriptors, available, mask, freeHeads, tokens, limits } = this;
+    const { halves, lengths } = buffers;
+    const count = Math.min(max, this.freeDescriptors);
+    void (descriptors[0] | available[0] | freeHeads[0] | tokens[0] | limits[0] | halves[0] | lengths[0]);
+    let position = this.nextAvailable;
+    let nextFree = this.nextFree;
+    for (let at = 0; at < count; at = (at + 1) | 0) {
+      const token = given[at];
+      const head = freeHeads[nextFree & mask];
+      const word = head << 2;
+      if (tokens[head] !== ~token) {
+        descriptors[word] = halves[token << 1];
+        descriptors[word + 1] = halves[(token << 1) + 1];
+        descriptors[word + 2] = lengths[token];
+        descriptors[word + 3] = flags;
+        limits[head] = flags === 0 ? 0 : lengths[token];
+      } else if (flags === 0) {
+        if (descriptors[word] !== halves[token << 1]) descriptors[word] = halves[token << 1];
+        if (descriptors[word + 2] !== lengths[token]) descriptors[word + 2] = lengths[token];
+      }
+      tokens[head] = token;
+      const entry = ENTRIES + (position & mask);
+      if (available[entry] !== head) available[entry] = head;
+      nextFree = (nextFree + 1) | 0;
+      position = (position + 1) | 0;
+    }
+    this.nextFree = nextFree & 0xffff;
+    this.nextAvailable = position & 0xffff;
+    this.freeDescriptors -= count;
+    this.outstanding += count;
+    return count;
+  }
+
+  /** Forgets what the free descriptors hold: the next bursts come from elsewhere. */
+  private describeBy(buffers: BufferTable, flags: number): void {
+    this.described = buffers;
+    this.describedFlags = flags;
+    for (let descriptor = 0; descriptor < this.size; descriptor += 1) {
+      if (this.tokens[descriptor] < 0) this.tokens[descriptor] = NO_TOKEN;
+      else this.limits[descriptor] = this.alone(this.limits[descriptor], descriptor);
+    }
+  }
+
+  /** Makes what a burst added something that was added alone, which leaves nothing behind when it comes back. */
+  private alone(limit: number, descriptor: number): number {
+    if (limit < 0) return limit;
+    this.chainLengths[descriptor] = 1;
+    return ~limit;
+  }
+
   private addIndirect(token: number, chain: DescriptorChain): boolean {
     if (this.freeDescriptors === 0) return false;
-    const head = this.freeHead;
-    this.freeHead = this.next[head];
+    const head = this.takeDescriptor();
     for (let part = 0; part < chain.count; part += 1) {
       const last = part + 1 === chain.count;
       const flags = (part < chain.readable ? 0 : DESCRIPTOR_WRITE) | (last ? 0 : DESCRIPTOR_NEXT);
@@ -279,14 +361,86 @@ export abstract class SplitRing implements Virtqueue {
     return true;
   }
 
+  /** There is one: the caller has looked. */
+  private takeDescriptor(): number {
+    const descriptor = this.freeHeads[this.nextFree & this.mask];
+    this.nextFree = (this.nextFree + 1) & 0xffff;
+    return descriptor;
+  }
+
   private makeAvailable(head: number, token: number, descriptors: number, writable: number): void {
     this.tokens[head] = token;
-    this.writableLengths[head] = writable;
+    this.limits[head] = ~writable;
     this.chainLengths[head] = descriptors;
     this.freeDescriptors -= descriptors;
     this.outstanding += 1;
     this.available[ENTRIES + (this.nextAvailable & this.mask)] = head;
     this.nextAvailable = (this.nextAvailable + 1) & 0xffff;
+  }
+
+  /** Number of descriptors that what begins with that one takes. */
+  protected descriptorsOf(head: number): number {
+    return this.limits[head] < 0 ? this.chainLengths[head] : 1;
+  }
+
+  /** How many bytes the device may write into it. */
+  protected writableOf(head: number): number {
+    const limit = this.limits[head];
+    return limit < 0 ? ~limit : limit;
+  }
+
+  /** Takes a buffer off the records, and puts its descriptors back, following the driver's own links. */
+  protected recycle(head: number): void {
+    const descriptors = this.descriptorsOf(head);
+    this.tokens[head] = this.limits[head] < 0 ? NO_TOKEN : ~this.tokens[head];
+    let descriptor = head;
+    for (let count = 0; count < descriptors; count += 1) {
+      this.freeHeads[this.lastFree & this.mask] = descriptor;
+      this.lastFree = (this.lastFree + 1) & 0xffff;
+      descriptor = this.next[descriptor];
+    }
+    this.freeDescriptors += descriptors;
+    this.outstanding -= 1;
+  }
+
+  /**
+   * Takes buffers that a burst added into `given[from]` and on, up to the first one that is of another kind, or that the
+   * device may not return; says where it stopped.
+   *
+   * The loops that each buffer goes through are written for V8. They call nothing, since behind a call, even one that is
+   * never made, it checks everything anew; each typed array is touched once before, so that it is checked there and not in
+   * each round; and `| 0` tells that a sum needs no check for overflow.
+   */
+  protected takeSingles(given: Int32Array, lengths: Int32Array, from: number, to: number): number {
+    const { mask, used32, tokens, limits, freeHeads } = this;
+    void (used32[0] | tokens[0] | limits[0] | freeHeads[0] | given[0] | lengths[0]);
+    let position = this.nextUsed;
+    let lastFree = this.lastFree;
+    let at = from;
+    for (; at < to; at = (at + 1) | 0) {
+      const entry = ((position & mask) << 1) + 1;
+      const head = used32[entry];
+      if ((head & ~mask) !== 0) break;
+      const token = tokens[head];
+      const limit = limits[head];
+      if (token < 0 || limit < 0) break;
+      // For a buffer that it only reads, some devices report the bytes read (2.7.8.2 allows drivers to ignore it).
+      if (limit !== 0) {
+        const length = used32[entry + 1];
+        if (length < 0 || length > limit) break;
+        lengths[at] = length;
+      }
+      given[at] = token;
+      tokens[head] = ~token;
+      freeHeads[lastFree & mask] = head;
+      lastFree = (lastFree + 1) | 0;
+      position = (position + 1) | 0;
+    }
+    this.nextUsed = position & 0xffff;
+    this.lastFree = lastFree & 0xffff;
+    this.freeDescriptors += at - from;
+    this.outstanding -= at - from;
+    return at;
   }
 
   /** Reads the used index anew; says whether there is something to take. */
@@ -306,8 +460,8 @@ export abstract class SplitRing implements Virtqueue {
 
   /** Whether a used entry is one that the device may write; the queue is broken if not. */
   protected isValid(head: number, length: number): boolean {
-    if (head < this.size && this.tokens[head] !== NOT_OUTSTANDING) {
-      const writable = this.writableLengths[head];
+    if (head < this.size && this.tokens[head] >= 0) {
+      const writable = this.writableOf(head);
       // For a buffer that it only reads, some devices report the bytes read (2.7.8.2 allows drivers to ignore it).
       if (length <= writable || writable === 0) return true;
     }
@@ -318,10 +472,10 @@ export abstract class SplitRing implements Virtqueue {
   /** Breaks the queue for a used entry, and says what is wrong with it. */
   protected refuse(head: number, length: number): typeof NOTHING_USED {
     if (head >= this.size) return this.breakDown(`it returned descriptor ${head} of ${this.size}`);
-    if (this.tokens[head] === NOT_OUTSTANDING) {
+    if (this.tokens[head] < 0) {
       return this.breakDown(`it returned descriptor ${head}, which it did not have`);
     }
-    return this.breakDown(`it wrote ${length} bytes into a buffer of ${this.writableLengths[head]}`);
+    return this.breakDown(`it wrote ${length} bytes into a buffer of ${this.writableOf(head)}`);
   }
 
   protected breakDown(how: string): typeof NOTHING_USED {
@@ -336,7 +490,7 @@ export abstract class SplitRing implements Virtqueue {
 }
 
 function writeDescriptor(
-  table: Uint32Array,
+  table: Int32Array,
   descriptor: number,
   chain: DescriptorChain,
   part: number,

@@ -1,35 +1,42 @@
 /**
  * The split virtqueue of a device that may return buffers in any order, from the driver's side (VIRTIO 1.3, 2.7.8).
  */
-import { NOT_OUTSTANDING, SplitRing } from './split-ring.js';
-import { NOTHING_USED } from './virtqueue.js';
+import { NOTHING_USED } from './ring-constants.js';
+import { SplitRing } from './split-ring.js';
 
 export class SplitVirtqueue extends SplitRing {
+  /** Where `take()` puts what it takes. */
+  private readonly oneToken = new Int32Array(1);
+  private readonly oneLength = new Int32Array(1);
+
   take(): number {
-    const position = this.nextUsed;
-    if (position === this.seenUsed && !this.lookForUsed()) return NOTHING_USED;
-    const entry = ((position & this.mask) << 1) + 1;
-    const head = this.used32[entry];
-    const length = this.used32[entry + 1];
-    if (head >= this.size) return this.refuse(head, length);
-    const token = this.tokens[head];
-    const writable = this.writableLengths[head];
-    if (token === NOT_OUTSTANDING || (length > writable && writable !== 0)) return this.refuse(head, length);
-    this.usedLength = writable === 0 ? 0 : length;
-    this.nextUsed = (position + 1) & 0xffff;
-    this.recycle(head);
-    return token;
+    this.oneLength[0] = 0;
+    if (this.takeBurst(this.oneToken, this.oneLength, 1) === 0) return NOTHING_USED;
+    this.usedLength = this.oneLength[0];
+    return this.oneToken[0];
   }
 
-  /** Puts the descriptors of a buffer back on the free list, following the driver's own links. */
-  private recycle(head: number): void {
-    const descriptors = this.chainLengths[head];
-    let last = head;
-    for (let step = 1; step < descriptors; step += 1) last = this.next[last];
-    this.next[last] = this.freeHead;
-    this.freeHead = head;
-    this.freeDescriptors += descriptors;
-    this.tokens[head] = NOT_OUTSTANDING;
-    this.outstanding -= 1;
+  override takeBurst(tokens: Int32Array, lengths: Int32Array, max: number): number {
+    const known = (this.seenUsed - this.nextUsed) & 0xffff;
+    if (known < max && !this.lookForUsed()) return 0;
+    const count = Math.min(max, (this.seenUsed - this.nextUsed) & 0xffff);
+    let taken = this.takeSingles(tokens, lengths, 0, count);
+    while (taken < count && this.takeOther(tokens, lengths, taken)) {
+      taken = this.takeSingles(tokens, lengths, taken + 1, count);
+    }
+    return taken;
+  }
+
+  /** Takes the buffer at which {@link takeSingles} stopped: one that was added alone; or breaks the queue. */
+  private takeOther(given: Int32Array, lengths: Int32Array, at: number): boolean {
+    const entry = ((this.nextUsed & this.mask) << 1) + 1;
+    const head = this.used32[entry] >>> 0;
+    const length = this.used32[entry + 1] >>> 0;
+    if (!this.isValid(head, length)) return false;
+    given[at] = this.tokens[head];
+    lengths[at] = this.writableOf(head) === 0 ? 0 : length;
+    this.recycle(head);
+    this.nextUsed = (this.nextUsed + 1) & 0xffff;
+    return true;
   }
 }

@@ -6,10 +6,10 @@
  */
 import type { QueueError } from '../errors.js';
 import type { QueueLayout } from '../transport/transport.js';
+import type { BufferTable } from './buffer-table.js';
 import type { DescriptorChain } from './descriptor-chain.js';
 
-/** No buffer: what {@link Virtqueue.take} gives when the device has finished none. */
-export const NOTHING_USED = -1;
+export { NOTHING_USED } from './ring-constants.js';
 
 /** How a ring is to work, in either format. */
 export interface RingOptions {
@@ -60,6 +60,16 @@ export interface Virtqueue {
    * @throws QueueError QUEUE_CHAIN_INVALID if the chain can never fit
    */
   addChain(token: number, chain: DescriptorChain): boolean;
+  /**
+   * Adds buffers that the device reads, one descriptor each, as far as there is room.
+   *
+   * @param tokens - the first `count` entries are added
+   * @param buffers - where they lie, by token
+   * @returns how many were added
+   */
+  addReadableBurst(tokens: Int32Array, count: number, buffers: BufferTable): number;
+  /** Adds buffers that the device writes; otherwise as {@link Virtqueue.addReadableBurst}. */
+  addWritableBurst(tokens: Int32Array, count: number, buffers: BufferTable): number;
   /** Makes all that was added visible to the device. */
   publish(): void;
   /** Whether a notification must carry {@link Virtqueue.notificationData}. */
@@ -75,9 +85,19 @@ export interface Virtqueue {
   /**
    * Takes back one buffer that the device has finished.
    *
-   * @returns its token, or {@link NOTHING_USED}: none is finished, or the queue is {@link Virtqueue.broken}
+   * @returns its token, or NOTHING_USED: none is finished, or the queue is {@link Virtqueue.broken}
    */
   take(): number;
+  /**
+   * Takes back up to `max` buffers that the device has finished. It looks once how many those are.
+   *
+   * @param tokens - its first entries become their tokens
+   * @param lengths - its first entries become what {@link Virtqueue.usedLength} is of a single one; for buffers that the
+   *   device only reads they mean nothing
+   * @param max - at most what both arrays hold
+   * @returns how many; 0 too where the queue is {@link Virtqueue.broken}
+   */
+  takeBurst(tokens: Int32Array, lengths: Int32Array, max: number): number;
   /** Whether `take()` would find a buffer. */
   hasUsed(): boolean;
 

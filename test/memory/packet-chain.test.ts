@@ -1,4 +1,5 @@
 /** Packets over several buffers, and buffers over several pieces of memory. */
+import { OWNED_BY_USER, OWNED_TOGETHER } from '../../src/memory/packet-constants.js';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { PacketBuffer } from '../../src/memory/packet-buffer.js';
@@ -147,7 +148,8 @@ describe('a packet over several buffers', () => {
           }
         }
         // Every buffer is free, or a packet of its own, or a segment of just one.
-        for (const packet of from.packets) while (packet.references > 0 && !packet.isLinked) packet.release();
+        for (const packet of from.packets)
+          while (packet.owner === OWNED_BY_USER || packet.owner === OWNED_TOGETHER) packet.release();
         expect(from.available).toBe(8);
       }),
     );

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { beforeAll, describe, expect, it, vi } from 'vitest';
-import { CHECKSUM, GSO, HEADROOM, type PacketBuffer } from '../../src/memory/packet-buffer.js';
+import { CHECKSUM, GSO, type PacketBuffer } from '../../src/memory/packet-buffer.js';
+import { HEADROOM } from '../../src/memory/packet-constants.js';
 import { PacketPool } from '../../src/memory/packet-pool.js';
 import { PlainMemory } from '../support/plain-memory.js';
 import { withCode } from '../net/support.js';

@@ -55,6 +55,8 @@ export class ControlDevice {
   /** What the driver was told of how many queue pairs to use. */
   readonly pairsUsed: number[] = [];
   ring: SplitDevice | undefined;
+  /** By what the command that came last is returned. */
+  last = -1;
 
   constructor(options: ControlDeviceOptions) {
     const { features: names, pairs = 1, timeout = 20 } = options;
@@ -114,6 +116,7 @@ export class ControlDevice {
   }
 
   private carryOut(ring: SplitDevice, { id, parts }: Taken): void {
+    this.last = id;
     const readable = parts.filter((part) => !part.writable);
     const writable = parts.filter((part) => part.writable);
     this.framing.push({

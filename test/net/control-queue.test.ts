@@ -102,7 +102,7 @@ describe('the control queue', () => {
     const notified = bench.control.addVlan(8);
     // Returned without a byte written, though the acknowledgement of the last command was a yes.
     await new Promise((resolve) => setImmediate(resolve));
-    bench.ring?.return(0, 0);
+    bench.ring?.return(bench.last, 0);
     await expect(notified).rejects.toThrow(withCode('CONTROL_COMMAND_REFUSED'));
   });
 });

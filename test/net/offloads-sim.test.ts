@@ -11,7 +11,7 @@ import {
 } from '../../src/index.js';
 import type { SimulatedDeviceOptions, SimulatedFeature } from '../../src/sim/index.js';
 import { hasRightChecksum, transportFrame, type TransportFrame } from './frames.js';
-import { numberedFrame, startBench, withCode, type Bench } from './support.js';
+import { numberedFrame, refillAll, startBench, withCode, type Bench } from './support.js';
 
 const BASE: readonly SimulatedFeature[] = [
   'VIRTIO_F_VERSION_1',
@@ -104,6 +104,7 @@ describe.each(CARDS)('a card with %s rings', (_, features, card) => {
     expect(batch[0]).toMatchObject({ checksum: CHECKSUM.NONE, gso: GSO.NONE });
     expect(batch[0].copy()).toEqual(numberedFrame(1));
     batch[0].release();
+    refillAll(device);
     expect(device.statistics().pool.available).toBe(before);
     expectAllBack(bench);
     await bench.finish();

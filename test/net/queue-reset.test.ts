@@ -3,7 +3,15 @@ import { afterEach, describe, expect, it } from 'vitest';
 import type { NetDevice, NetDeviceOptions, PacketBuffer, RecoveryReport } from '../../src/index.js';
 import type { SimulatedDevice, SimulatedFeature } from '../../src/sim/index.js';
 import { startBreakable } from './breakable.js';
-import { eventually, numberedFrame, overriding, startBench, withCode, type Bench } from './support.js';
+import {
+  eventually,
+  numberedFrame,
+  overriding,
+  refillAll,
+  startBench,
+  withCode,
+  type Bench,
+} from './support.js';
 
 const FEATURES: readonly SimulatedFeature[] = [
   'VIRTIO_F_VERSION_1',
@@ -66,6 +74,7 @@ describe('resetQueue()', () => {
         expect(count).toBe(direction === 'receive' ? 0 : 2);
         for (const packet of batch) packet.release();
         await expectTraffic(sim, device);
+        refillAll(device);
         expect(device.statistics().pool.available).toBe(SMALL.poolSize - SMALL.queueSize);
       }
       expect(device.state).toBe('running');

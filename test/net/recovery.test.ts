@@ -16,6 +16,7 @@ import {
   numberedFrame,
   openBench,
   overriding,
+  refillAll,
   startBench,
   withCode,
   type Bench,
@@ -274,6 +275,7 @@ describe('automatic recovery', () => {
     device.removeAllListeners('frame');
     await expectTraffic({ sim, device });
     await device.flush();
+    refillAll(device);
     const { pool } = device.statistics();
     expect(pool.available).toBe(pool.size - 256);
     await finish();

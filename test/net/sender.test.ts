@@ -37,6 +37,21 @@ class ScriptedRing {
     return this.inside.length > 0 && this.finish() ? (this.inside.shift() ?? NOTHING_USED) : NOTHING_USED;
   }
 
+  addReadableBurst(tokens: Int32Array, count: number): number {
+    for (const token of tokens.subarray(0, count)) this.addReadable(token);
+    return count;
+  }
+
+  takeBurst(tokens: Int32Array, _lengths: Int32Array, max: number): number {
+    let taken = 0;
+    for (; taken < max; taken += 1) {
+      const token = this.take();
+      if (token === NOTHING_USED) break;
+      tokens[taken] = token;
+    }
+    return taken;
+  }
+
   publish(): void {
     // Nobody reads it.
   }

@@ -227,7 +227,7 @@ describe('send()', () => {
       sim.holdTransmit(true);
       await device.send(numberedFrame(1));
       const outcomes = Promise.allSettled([
-        device.send(numberedFrame(2, 1000)),
+        device.send(numberedFrame(2, 1400)),
         device.send(numberedFrame(3)),
       ]);
       sim.holdTransmit(false);

@@ -65,6 +65,17 @@ export function expectNothingLeft(sim: SimulatedDevice): void {
   expect(sim.openCount).toBe(0);
 }
 
+/**
+ * Has the receive ring filled up, as it is where frames go to listeners: a polled `receive()` leaves that for later. What is
+ * in the pool then is all that is not posted. To be called when no frame is under way.
+ */
+export function refillAll(device: NetDevice): void {
+  const listener = (): void => undefined;
+  device.on('frame', listener);
+  expect(device.poll()).toBe(0);
+  device.off('frame', listener);
+}
+
 /** A transport that behaves like another one, but for what is given. */
 export function overriding(transport: Transport, overrides: Partial<Transport>): Transport {
   return new Proxy(transport, {

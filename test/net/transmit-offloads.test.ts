@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { CHECKSUM, GSO, requestOffload, type FeatureName, type PacketBuffer } from '../../src/index.js';
 import { chooseFeatures } from '../../src/net/features.js';
 import { featureMask } from '../../src/net/feature-table.js';
-import { OWNER } from '../../src/memory/packet-buffer.js';
+import { OWNED_BY_USER } from '../../src/memory/packet-constants.js';
 import { hasRightChecksum, pseudoSum, transportFrame, type TransportFrame } from './frames.js';
 import { PlainMemory } from '../support/plain-memory.js';
 import { join, rig, type Rig, type RigOptions } from './offload-rig.js';
@@ -315,7 +315,7 @@ describe('a buffer that begins below 4 GiB and ends above', () => {
     expect(first?.index).toBe(16);
     expect(others.at(-1)).toBe(across);
     for (const start of [64, 1024, 5000]) {
-      const packet = across.owner === OWNER.USER ? across : it.pool.take();
+      const packet = across.owner === OWNED_BY_USER ? across : it.pool.take();
       if (packet !== across) throw new Error('it did not come back');
       packet.start = start;
       expect(sendOne(it, packet.setFrame(numberedFrame(start, 1514))).frame).toEqual(
@@ -325,6 +325,7 @@ describe('a buffer that begins below 4 GiB and ends above', () => {
     expect(it.pool.available).toBe(1);
     it.fill(join(new Uint8Array(12), numberedFrame(1)));
     const [held] = it.received();
+    it.receive.refill();
     const posted = Array.from({ length: 16 }, () => it.posted());
     expect(posted.at(-1)?.reduce((sum, length) => sum + length)).toBe(9088 - 64 + 12);
     expect(posted.at(-1)).toHaveLength(2);

@@ -85,6 +85,8 @@ describe('a device that returns buffers with nothing in them as fast as it gets 
         it.fill(join(header(12), numberedFrame(n)));
         held.push(...it.received());
       }
+      // The next refill finds the pool dry.
+      expect(it.received()).toEqual([]);
       expect([held.length, it.pool.isWanted]).toEqual([2, true]);
       let returned = 0;
       const giveBack = (): void => {

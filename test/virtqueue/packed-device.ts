@@ -76,6 +76,8 @@ export class PackedDevice implements RingDevice {
   write(id: number, length: number, wrap = this.used.wrap): void {
     const bytes = this.table.subarray(16 * this.used.position);
     const view = new DataView(bytes.buffer, bytes.byteOffset, 16);
+    // A device that writes descriptors as a whole: the address of a used one means nothing (2.8.4).
+    view.setBigUint64(0, 0xdead_0000_0000_beefn, true);
     view.setUint32(8, length, true);
     view.setUint16(12, id, true);
     view.setUint16(14, wrap ? AVAILABLE | USED : 0, true);

@@ -147,6 +147,11 @@ export class AttachedQueuePair extends EventEmitter<AttachedQueuePairEvents> {
     return this.handle.allocateBatch(batch, count);
   }
 
+  /** As `releaseBatch()` of a {@link NetQueuePair}. */
+  releaseBatch(batch: readonly PacketBuffer[], count: number = batch.length): void {
+    this.handle.releaseBatch(batch, count);
+  }
+
   /** As `send()` of a NetDevice. */
   async send(frame: Uint8Array | PacketBuffer, options: { signal?: AbortSignal } = {}): Promise<void> {
     this.checkSendable();
