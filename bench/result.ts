@@ -48,6 +48,13 @@ export interface LinePlot {
 
 export type Plot = BarPlot | LinePlot;
 
+/** What single rounds gave, in their order: the figures that medians and ranges are of. */
+export interface Sample {
+  readonly name: string;
+  readonly unit: string;
+  readonly values: readonly number[];
+}
+
 /** A command line that was run, so that a reader can run it too. */
 export interface Command {
   readonly name: string;
@@ -63,9 +70,22 @@ export interface SectionResult {
   /** What a reader has to know of the figures: what limits them, what was thrown away, what could not be measured. */
   readonly notes: readonly string[];
   readonly commands?: readonly Command[];
+  /** Not shown on the page. */
+  readonly samples?: readonly Sample[];
 }
 
-/** The machine that it ran on, and the versions of what ran. */
+/** What was measured: of the commit alone where `changed` is false. */
+export interface Measured {
+  readonly version: string;
+  /** Abbreviated; undefined outside of a repository. */
+  readonly commit?: string;
+  /** Whether what is measured, or what measures it, differed from that commit. */
+  readonly changed: boolean;
+  readonly dpdk?: string;
+  readonly koffi: string;
+}
+
+/** The machine that it ran on, and the version of Node.js. */
 export interface Machine {
   readonly processor: string;
   readonly processors: number;
@@ -82,6 +102,7 @@ export interface RecordedSection extends SectionResult {
   readonly rounds: number;
   readonly seconds: number;
   readonly machine: Machine;
+  readonly measured: Measured;
 }
 
 /** `bench/results.json`. */

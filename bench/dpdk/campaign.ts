@@ -36,6 +36,8 @@ export class Campaign {
   /** What DPDK has said of the paths that its drivers have chosen. */
   readonly paths = new Set<string>();
   thrownAway = 0;
+  /** Trials that were repeated since the machine was too busy to count in time. */
+  late = 0;
   private readonly options: CampaignOptions;
 
   constructor(options: CampaignOptions) {
@@ -99,6 +101,7 @@ export class Campaign {
         await this.measureOne(rig, measurement, wanted);
       }
     } finally {
+      this.late += rig.late;
       await rig.close();
     }
   }

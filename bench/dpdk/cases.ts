@@ -63,35 +63,40 @@ export const CASES: readonly TrafficCase[] = [
   },
 ];
 
+/** What is negotiated, by all drivers alike: a feature that one of them had alone would be compared with it. */
 export interface RingShape {
   readonly packed: boolean;
+  /** VIRTIO_F_IN_ORDER: buffers are used in the order in which they were made available. */
+  readonly inOrder: boolean;
   readonly mergeable: boolean;
 }
 
 export const SHAPES: readonly RingShape[] = [
-  { packed: false, mergeable: false },
-  { packed: true, mergeable: false },
-  { packed: false, mergeable: true },
-  { packed: true, mergeable: true },
+  { packed: false, inOrder: false, mergeable: false },
+  { packed: true, inOrder: false, mergeable: false },
+  { packed: false, inOrder: true, mergeable: false },
+  { packed: true, inOrder: true, mergeable: false },
+  { packed: false, inOrder: false, mergeable: true },
+  { packed: true, inOrder: false, mergeable: true },
 ];
 
 export const SIZES = [64, 512, 1514] as const;
 export const RING_SIZE = 256;
 export const BURST = 32;
 
-export function shapeName({ packed, mergeable }: RingShape): string {
-  return `${packed ? 'packed' : 'split'}${mergeable ? ', mergeable' : ''}`;
+export function shapeName({ packed, inOrder, mergeable }: RingShape): string {
+  return `${packed ? 'packed' : 'split'}${inOrder ? ', in order' : ''}${mergeable ? ', mergeable' : ''}`;
 }
 
 const flag = (value: boolean): string => (value ? '1' : '0');
 
 /** DPDK's driver as a virtual device of testpmd. */
-export function virtioUser(socket: string, { packed, mergeable }: RingShape, vectorized: boolean): string {
+export function virtioUser(socket: string, shape: RingShape, vectorized: boolean): string {
+  const { packed, inOrder, mergeable } = shape;
   const options = [
     ...['net_virtio_user0', 'mac=52:54:00:00:00:01', `path=${socket}`, 'queues=1', `queue_size=${RING_SIZE}`],
     ...[`packed_vq=${flag(packed)}`, `mrg_rxbuf=${flag(mergeable)}`],
-    // The vectorised path of packed rings wants buffers to be used in order, and that of split rings not.
-    ...[`in_order=${flag(vectorized && packed)}`, ...(vectorized ? ['vectorized=1'] : [])],
+    ...[`in_order=${flag(inOrder)}`, ...(vectorized ? ['vectorized=1'] : [])],
   ];
   return options.join(',');
 }

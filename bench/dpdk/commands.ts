@@ -8,7 +8,7 @@ import { DPDK, DPDK_VECTORIZED, OWN, peerArguments } from './rig.js';
 import { testpmdLine } from './testpmd.js';
 
 const SOCKETS = ['/tmp/0.sock', '/tmp/1.sock', '/tmp/2.sock', '/tmp/3.sock'];
-const SHAPE: RingShape = { packed: true, mergeable: false };
+const SHAPE: RingShape = { packed: true, inOrder: true, mergeable: false };
 
 export function commandLines(processors: Processors, vectorized: boolean): Command[] {
   const here = { processor: processors.driver, idleProcessor: processors.backend };
@@ -23,8 +23,8 @@ export function commandLines(processors: Processors, vectorized: boolean): Comma
   };
   return [
     { name: 'Backend', line: testpmdLine(backend) },
-    { name: `${DPDK}, here with packed rings`, line: peer(false) },
-    ...(vectorized ? [{ name: `${DPDK_VECTORIZED}, packed`, line: peer(true) }] : []),
+    { name: `${DPDK}, here with packed rings and in order`, line: peer(false) },
+    ...(vectorized ? [{ name: `${DPDK_VECTORIZED}, the same`, line: peer(true) }] : []),
     {
       name: `${OWN}, which runs while \`run MILLISECONDS\` on its standard input says so`,
       line: ownLine(processors),

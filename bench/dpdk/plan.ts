@@ -24,7 +24,7 @@ export function planOf(
   if (!quick)
     return { shapes: SHAPES, cases: CASES, sizes, vectorized: true, patience: rounds > 1 ? patience : 0 };
   return {
-    shapes: SHAPES.filter(({ mergeable }) => !mergeable),
+    shapes: SHAPES.filter(({ inOrder, mergeable }) => !inOrder && !mergeable),
     cases: CASES.filter(({ name }) => name !== 'loop'),
     sizes,
     vectorized: false,
@@ -32,9 +32,12 @@ export function planOf(
   };
 }
 
-/** DPDK's vectorised path is there only where frames are not spread over buffers. */
-export const hasVectorized = ({ vectorized }: Plan, { mergeable }: RingShape): boolean =>
-  vectorized && !mergeable;
+/**
+ * DPDK's vectorised path is there only where frames are not spread over buffers. That of packed rings wants buffers to be
+ * used in order, and that of split rings not.
+ */
+export const hasVectorized = ({ vectorized }: Plan, { packed, inOrder, mergeable }: RingShape): boolean =>
+  vectorized && !mergeable && inOrder === packed;
 
 /** Trials of one round of everything. */
 export function trialsPerRound(plan: Plan): number {

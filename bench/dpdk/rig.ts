@@ -3,6 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { BenchError } from '../bench-error.js';
 import type { Processors } from '../lib/processors.js';
 import { vhostDevices, VECTOR_ARGUMENTS, virtioUser, type RingShape, type TrafficCase } from './cases.js';
 import { OwnDriver, PeerDriver, type Driver } from './contender.js';
@@ -23,7 +24,9 @@ const PORT = { PEER: 0, VECTORIZED: 1, OWN: 2 } as const;
 const SETTLING = 500;
 const COUNTING = 300;
 /** For how long our driver runs: all that happens meanwhile, with time to spare. */
-const RUNNING = SETTLING + COUNTING + 100;
+const RUNNING = SETTLING + COUNTING + 150;
+/** How often a trial is tried in which a busy machine kept us from looking in time. */
+const TRIES = 5;
 
 export interface RigOptions {
   /** The folder that DPDK is in. */
@@ -44,6 +47,8 @@ export class Rig {
   private readonly backend: Testpmd;
   private readonly testpmds: readonly Testpmd[];
   private readonly own: OwnDriver[] = [];
+  /** Trials that were repeated since the machine was too busy. */
+  late = 0;
   private counted: TrafficCase['counted'] = 'received';
   private startCommand = 'start';
 
@@ -119,19 +124,37 @@ export class Rig {
     return [...this.peers, ...this.own];
   }
 
-  /** One trial: frames per second, in millions, that the backend has counted. */
+  /**
+   * One trial: frames per second, in millions, that the backend has counted.
+   *
+   * @throws BenchError if there were none
+   */
   async measure(driver: Driver): Promise<number> {
+    for (let tries = 0; tries < TRIES; tries += 1) {
+      const frames = await this.measureOnce(driver);
+      if (frames === 0) throw new BenchError(`The backend has counted no frame of ${driver.name}.`);
+      if (frames !== undefined) return frames / 1e6;
+    }
+    throw new BenchError(`The machine is too busy: ${driver.name} could not be measured in time.`);
+  }
+
+  /** Frames per second; undefined if our driver may have come to rest before they were counted. */
+  private async measureOnce(driver: Driver): Promise<number | undefined> {
     const { signal } = this.options;
     await this.backend.command(`set portlist ${driver.port}`);
+    const began = performance.now();
     await driver.begin(RUNNING);
     await this.backend.command(this.startCommand);
     await sleep(SETTLING, undefined, { signal });
     await this.backend.rates(driver.port);
     await sleep(COUNTING, undefined, { signal });
     const rates = await this.backend.rates(driver.port);
+    const inTime = performance.now() - began < RUNNING;
     await this.backend.command('stop');
     await driver.end();
-    return rates[this.counted] / 1e6;
+    if (inTime) return rates[this.counted];
+    this.late += 1;
+    return undefined;
   }
 
   /** Ends all that it has started. */

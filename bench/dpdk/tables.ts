@@ -1,8 +1,8 @@
 /** The results of the rounds as tables and plots. */
 import { DISTANCES, type Distance } from '../lib/distance.js';
-import { figuresOf, ratiosOf } from '../lib/rounds.js';
+import { figuresOf, ratiosOf, type Round } from '../lib/rounds.js';
 import { rounded, summarize, type Summary } from '../lib/statistics.js';
-import type { Bar, BarPlot, Cell, Column, Table } from '../result.js';
+import type { Bar, BarPlot, Cell, Column, Sample, Table } from '../result.js';
 import type { Measurement } from './campaign.js';
 import { shapeName } from './cases.js';
 import { DPDK, DPDK_VECTORIZED, ownName } from './rig.js';
@@ -92,6 +92,35 @@ export function tablesOf(measurements: readonly Measurement[], size: number, rou
     columns: [...COLUMNS, ...(isLarge ? [{ name: 'virtio-net', unit: 'Gbit/s' }] : [])],
     rows: rows.map((row) => [...cellsOf(row), ...gigabits(row)]),
   }));
+}
+
+/** Everything that was measured, at each distance. */
+export function samplesOf(measurements: readonly Measurement[]): Sample[] {
+  const names = (rounds: readonly Round[]): string[] => [
+    ...new Set(rounds.flatMap((round) => [...round.keys()])),
+  ];
+  return measurements.flatMap(({ traffic, shape, size, rounds }) =>
+    DISTANCES.flatMap((distance) =>
+      names(rounds[distance]).map((name) => ({
+        name: `${traffic.name}, ${size} bytes, ${shapeName(shape)}, ${distance}: ${name}`,
+        unit: 'Mpps',
+        values: figuresOf(rounds[distance], name).map((figure) => rounded(figure, 4)),
+      })),
+    ),
+  );
+}
+
+/** What a reader would miss: cases that were not measured often enough at a distance, or at all. */
+export function lackingNotes(measurements: readonly Measurement[], rounds: number): string[] {
+  return (['near', 'far'] as const).flatMap((distance) => {
+    const lacking = measurements.filter((each) => each.rounds[distance].length < rounds);
+    if (lacking.length === 0) return [];
+    const without = lacking.filter((each) => each.rounds[distance].length < Math.min(LEAST_ROUNDS, rounds));
+    return [
+      `With the ${PLACE[distance]}, ${lacking.length} of ${measurements.length} cases lack rounds, and ${without.length} of ` +
+        'these are left out: the machine was not often enough like that.',
+    ];
+  });
 }
 
 function barOf(summary: Summary | undefined): Bar | null {

@@ -11,6 +11,7 @@ interface Task {
   /** Bytes of each frame that is sent. */
   readonly size: number;
   readonly packed: boolean;
+  readonly inOrder: boolean;
   readonly mergeable: boolean;
   readonly queueSize: number;
   readonly burst: number;
@@ -23,12 +24,15 @@ const { mode, size, burst } = task;
 const TURNS = 1024;
 
 async function open(): Promise<NetDevice> {
-  const { packed, mergeable, queueSize } = task;
+  const { packed, inOrder, mergeable, queueSize } = task;
   const [asked, refused] = [new Array<FeatureName>(), new Array<FeatureName>()];
   (packed ? asked : refused).push('VIRTIO_F_RING_PACKED');
+  (inOrder ? asked : refused).push('VIRTIO_F_IN_ORDER');
   (mergeable ? asked : refused).push('VIRTIO_NET_F_MRG_RXBUF');
   const features = { required: asked, unwanted: refused };
-  const device = await NetDevice.open(task.target, { interrupts: false, queueSize, features });
+  // testpmd is told to do without huge pages, too.
+  const options = { interrupts: false, queueSize, features, hugePages: 'never' } as const;
+  const device = await NetDevice.open(task.target, options);
   await device.start();
   return device;
 }

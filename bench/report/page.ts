@@ -1,5 +1,5 @@
 /** docs/performance.md: sections made from the results, each between markers, around what was written by hand. */
-import type { Machine, Plot, RecordedSection, Results, Table } from '../result.js';
+import type { Machine, Measured, Plot, RecordedSection, Results, Table } from '../result.js';
 import { drawBars } from './bars.js';
 import { columnTitle, formatRows } from './figures.js';
 import { drawLines } from './lines.js';
@@ -41,10 +41,17 @@ export function renderSection(name: string, section: RecordedSection): string {
 
 const fenced = (line: string): string => `\`\`\`sh\n${line}\n\`\`\``;
 
-function circumstances({ date, rounds, seconds, machine }: RecordedSection): string {
+function circumstances({ date, rounds, seconds, machine, measured }: RecordedSection): string {
   const minutes = Math.max(1, Math.round(seconds / 60));
   const took = `${rounds} ${rounds === 1 ? 'round' : 'rounds'}, ${minutes} ${minutes === 1 ? 'minute' : 'minutes'}`;
-  return `_Measured on ${date.slice(0, 10)}: ${took}, on ${describe(machine)}._`;
+  const what = describeMeasured(measured);
+  return `_Measured on ${date.slice(0, 10)}: ${what}; ${took}, on ${describe(machine)}._`;
+}
+
+/** What was measured, in the words of a reader who wants to do it again. */
+export function describeMeasured({ version, commit, changed, dpdk, koffi }: Measured): string {
+  const place = commit === undefined ? '' : ` at commit ${commit}${changed ? ', with changes' : ''}`;
+  return `virtio-net ${version}${place}, koffi ${koffi}${dpdk === undefined ? '' : `, DPDK ${dpdk}`}`;
 }
 
 function describe({ processor, processors, memoryGigabytes, kernel, system, node, v8 }: Machine): string {
@@ -66,17 +73,34 @@ function escapeCell(text: string): string {
   return text.replaceAll('|', '\\|').replaceAll('<', '&lt;');
 }
 
+/** The part of the page that says whether its sections belong together. */
+const MIXTURE = 'mixture';
+
 const begin = (name: string): string => `<!-- ${name}:begin -->\n`;
 const end = (name: string): string => `<!-- ${name}:end -->`;
 
+/** What is said in front of all sections where they do not come from one run, or not from one state of the source. */
+function mixture(sections: readonly RecordedSection[]): string {
+  const states = new Set(
+    sections.map(({ measured, machine }) => describeMeasured(measured) + describe(machine)),
+  );
+  if (states.size < 2) return '';
+  return (
+    'These sections were not all measured on the same machine and at the same state of the source: below the title of each ' +
+    'it is said where and when it was. Compare within a section only.'
+  );
+}
+
 /** The page with its sections brought up to date; those that it has no place for come at its end. */
 export function renderPage(page: string, { sections }: Results): string {
-  let text = page;
-  for (const [name, section] of Object.entries(sections)) {
-    const [from, to] = [text.indexOf(begin(name)), text.indexOf(end(name))];
-    const rendered = `\n${renderSection(name, section)}\n`;
-    if (from < 0 || to < from) text = `${text.trimEnd()}\n\n${begin(name)}${rendered}${end(name)}\n`;
-    else text = text.slice(0, from + begin(name).length) + rendered + text.slice(to);
-  }
+  let text = replacePart(page, MIXTURE, `\n${mixture(Object.values(sections))}\n`, false);
+  for (const [name, section] of Object.entries(sections))
+    text = replacePart(text, name, `\n${renderSection(name, section)}\n`, true);
   return text;
+}
+
+function replacePart(text: string, name: string, rendered: string, isNeeded: boolean): string {
+  const [from, to] = [text.indexOf(begin(name)), text.indexOf(end(name))];
+  if (from >= 0 && to > from) return text.slice(0, from + begin(name).length) + rendered + text.slice(to);
+  return isNeeded ? `${text.trimEnd()}\n\n${begin(name)}${rendered}${end(name)}\n` : text;
 }

@@ -3,7 +3,7 @@ import { Campaign } from '../dpdk/campaign.js';
 import { commandLines } from '../dpdk/commands.js';
 import { NOTES } from '../dpdk/notes.js';
 import { estimateSeconds, planOf, trialsPerRound } from '../dpdk/plan.js';
-import { plotsOf, tablesOf } from '../dpdk/tables.js';
+import { lackingNotes, plotsOf, samplesOf, tablesOf } from '../dpdk/tables.js';
 import { findDpdk } from '../dpdk/testpmd.js';
 import { DistanceGauge } from '../lib/distance.js';
 import { chooseProcessors } from '../lib/processors.js';
@@ -67,7 +67,7 @@ async function run(context: BenchContext, kind: Kind): Promise<SectionResult> {
   } finally {
     await gauge.close();
   }
-  const { measurements, thrownAway, paths } = campaign;
+  const { measurements, thrownAway, late, paths } = campaign;
   return {
     title: kind.title,
     what: kind.what,
@@ -76,11 +76,13 @@ async function run(context: BenchContext, kind: Kind): Promise<SectionResult> {
     notes: [
       ...kind.notes,
       `A cache line took ${gauge.describe()} from the one processor to the other. ${thrownAway} trials were thrown ` +
-        'away, since that changed during them or during their round.',
+        `away, since that changed during them or during their round${late === 0 ? '' : `, and ${late} since the machine was too busy to count in time`}.`,
+      ...lackingNotes(measurements, rounds),
       ...(paths.size === 0
         ? []
         : [`Paths that DPDK has chosen, by its own words: ${[...paths].join('; ')}.`]),
     ],
+    samples: samplesOf(measurements),
     ...(kind.showCommands ? { commands: commandLines(processors, plan.vectorized) } : {}),
   };
 }

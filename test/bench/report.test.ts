@@ -58,6 +58,7 @@ const SECTION: RecordedSection = {
     node: '20.19.0',
     v8: '11.3',
   },
+  measured: { version: '1.2.3', commit: '0123456789ab', changed: false, koffi: '3.3.4' },
 };
 
 describe('the page of the results', () => {
@@ -79,6 +80,17 @@ describe('the page of the results', () => {
     expect(renderPage(text, { sections: { one: SECTION, two: SECTION, three: SECTION } })).toBe(text);
   });
 
+  it('says so where its sections come from different states of the source or machines, and then only', () => {
+    const page = '<!-- mixture:begin -->\n<!-- mixture:end -->\n';
+    const words = 'not all measured on the same machine and at the same state of the source';
+    expect(renderPage(page, { sections: { one: SECTION, two: SECTION } })).not.toContain(words);
+    const later = { ...SECTION, measured: { ...SECTION.measured, changed: true } };
+    const mixed = renderPage(page, { sections: { one: SECTION, two: later } });
+    expect(mixed).toContain(words);
+    expect(mixed).toContain('at commit 0123456789ab, with changes, koffi 3.3.4');
+    expect(renderPage(mixed, { sections: { one: later, two: later } })).not.toContain(words);
+  });
+
   it('has tables, plots, notes, circumstances and command lines', () => {
     const text = renderPage('', { sections: { one: SECTION } });
     expect(text).toContain(
@@ -87,7 +99,7 @@ describe('the page of the results', () => {
     expect(text).toContain('![Bars](performance/one-1.svg)\n\n![Lines](performance/one-2.svg)');
     expect(text).toContain('- A note.');
     expect(text).toContain(
-      '_Measured on 2026-01-02: 1 round, 1 minute, on 2 processors (A processor), 8 GiB,',
+      '_Measured on 2026-01-02: virtio-net 1.2.3 at commit 0123456789ab, koffi 3.3.4; 1 round, 1 minute, on 2 processors (A',
     );
     expect(text).toContain('A program:\n\n```sh\ntrue\n```');
   });

@@ -1,9 +1,11 @@
 /** DPDK: Debian's packages, downloaded and unpacked into the cache, never installed. */
-import { readdirSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { mkdir, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { gunzipSync } from 'node:zlib';
 import { cached } from './cache.js';
 import type { Preparation } from './progress.js';
+import { CACHE } from './paths.js';
 import { capture } from './subprocess.js';
 import { VmError } from './vm-error.js';
 
@@ -58,6 +60,17 @@ export async function provideDpdk({ onProgress, signal }: Preparation): Promise<
     },
     signal,
   );
+}
+
+/** The version of the DPDK that was downloaded, as Debian numbers it; undefined if there is none yet. */
+export function findDpdkVersion(): string | undefined {
+  const changes = join(CACHE, ENTRY, 'usr/share/doc', PACKAGE, 'changelog.Debian.gz');
+  try {
+    const [first] = gunzipSync(readFileSync(changes)).toString('utf8').split('\n');
+    return /^dpdk \(([^)]+)\)/.exec(first)?.[1];
+  } catch {
+    return undefined;
+  }
 }
 
 /** They lie in a folder whose name, as theirs, has a version in it. */
