@@ -10,14 +10,24 @@
 /** From here on copying by `set` is faster. */
 export const SHORT_FRAME = 128;
 
+const NO_FRAME = new Uint8Array(0);
 const NOTHING = new BigUint64Array(0);
+
+/** What a buffer says of itself that may become longer or shorter. */
+type Resizable = Readonly<Partial<Record<'resizable' | 'growable', boolean>>>;
 
 export class FrameSource {
   /** The array whose bytes {@link words} shows. */
-  frame: Uint8Array | undefined;
+  frame: Uint8Array = NO_FRAME;
   /** As many of its bytes as make up whole units of eight. */
   words: BigUint64Array = NOTHING;
   private last: Uint8Array | undefined;
+  private readonly target: ArrayBufferLike;
+
+  /** @param target - the memory that the frames are copied into */
+  constructor(target: ArrayBufferLike) {
+    this.target = target;
+  }
 
   /** Takes note of an array that a frame was copied from in the slow way. */
   note(frame: Uint8Array): void {
@@ -27,13 +37,25 @@ export class FrameSource {
     }
     // A view of units of eight begins at a multiple of that.
     if (frame.length > SHORT_FRAME || frame.byteOffset % 8 !== 0) return;
+    if (this.overlaps(frame) || mayBeResized(frame)) return;
     this.frame = frame;
     this.words = new BigUint64Array(frame.buffer, frame.byteOffset, frame.length >>> 3);
   }
 
   forget(): void {
-    this.frame = undefined;
+    this.frame = NO_FRAME;
     this.last = undefined;
     this.words = NOTHING;
   }
+
+  /** Bytes that may lie where they are copied to: `set` heeds that, a loop that goes forward does not. */
+  private overlaps({ buffer }: Uint8Array): boolean {
+    return buffer === this.target;
+  }
+}
+
+/** The array may come to show more bytes, or fewer, than the view that was made of it. */
+function mayBeResized({ buffer }: Uint8Array): boolean {
+  const { resizable = false, growable = false } = buffer as Resizable;
+  return resizable || growable;
 }

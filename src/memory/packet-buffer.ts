@@ -232,15 +232,18 @@ export class PacketBuffer {
    * Short frames are copied several times faster from an array that is used again and again, and begins at a multiple of
    * eight bytes in its ArrayBuffer, as `new Uint8Array(length)` does.
    *
-   * @throws UsageError FRAME_TOO_LONG if the buffer can not hold it
+   * @throws UsageError FRAME_TOO_LONG if the buffer can not hold it from {@link start} on; OPTION_INVALID if it is no
+   *   Uint8Array
    */
   setFrame(frame: Uint8Array): this {
     const { source, longs } = this.pool;
     const { start, bytes } = this;
-    const at = (this.offset + start) | 0;
-    if (frame !== source.frame || (at & 7) !== 0 || start + frame.length > bytes.length) {
+    // From anything but a whole number on it would be written into the buffer of another packet.
+    if (frame !== source.frame || (start | 0) !== start || start < 0 || (start & 7) !== 0) {
       return this.copyFrame(frame);
     }
+    if (start + frame.length > bytes.length) return this.copyFrame(frame);
+    const at = (this.offset + start) | 0;
     const { words } = source;
     const { length } = frame;
     const count = length >>> 3;
@@ -321,12 +324,14 @@ export class PacketBuffer {
   }
 
   private copyFrame(frame: Uint8Array): this {
+    checkCopy(this, frame);
     if (frame.length > this.capacity) {
       throw new UsageError('FRAME_TOO_LONG', `A frame of ${frame.length} bytes does not fit into a buffer`, {
         remedy: `The buffer holds at most ${this.capacity} bytes.`,
       });
     }
-    this.bytes.set(frame, this.start);
+    // An array whose memory was handed over to somebody else is an empty frame, and nothing that `set` would take.
+    if (frame.length > 0) this.bytes.set(frame, this.start);
     this.length = frame.length;
     this.pool.source.note(frame);
     return this;
@@ -396,6 +401,19 @@ function copyLine(longs: BigUint64Array, to: number, words: BigUint64Array): voi
   longs[to + 5] = words[5];
   longs[to + 6] = words[6];
   longs[to + 7] = words[7];
+}
+
+/** From JavaScript anything may come: both as a frame, and as the start of a packet. */
+function checkCopy({ index, start }: PacketBuffer, frame: Uint8Array | null | undefined): void {
+  if (frame?.BYTES_PER_ELEMENT !== 1) {
+    throw new UsageError('OPTION_INVALID', 'What is to be copied into a packet is no Uint8Array', {
+      remedy: 'Give the bytes of a frame as a Uint8Array or Buffer.',
+    });
+  }
+  if (Number.isInteger(start) && start >= 0) return;
+  throw new UsageError('FRAME_TOO_LONG', `Packet ${index} starts at ${String(start)}`, {
+    remedy: 'Give a whole number, 0 or more.',
+  });
 }
 
 /** From JavaScript anything may come, and null for what is undefined here. */

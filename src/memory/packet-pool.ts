@@ -27,7 +27,7 @@ export class PacketPool {
   readonly words: Int32Array;
   readonly halves: Uint16Array;
   /** Where frames are copied from. */
-  readonly source = new FrameSource();
+  readonly source: FrameSource;
   /** Called once when buffers come back after {@link wakeWhenAvailable}. */
   onAvailable: () => void = () => undefined;
   private readonly region: DmaRegion;
@@ -48,6 +48,7 @@ export class PacketPool {
     if (count * stride >= 2 ** 32) throw tooLarge(count, stride);
     const region = memory.allocate(count * stride, { buffers: true });
     this.region = region;
+    this.source = new FrameSource(region.buffer);
     this.stride = stride;
     this.packets = Array.from({ length: count }, (_, index) => {
       const offset = index * stride;
