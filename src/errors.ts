@@ -103,10 +103,6 @@ const VHOST_USER_ERRORS = {
     meaning: 'The vhost-user backend sent what is no answer to what it was asked; the connection was closed.',
     remedy: 'The backend is at fault, or something else listens at that path.',
   },
-  VHOST_USER_INCOMPATIBLE: {
-    meaning: 'The vhost-user backend lacks what the device needs of it.',
-    remedy: 'Use a backend with more queues and features, or ask for less ({ queuePairs, features }).',
-  },
 } as const satisfies Record<string, CatalogueEntry>;
 
 const NATIVE_ERRORS = {
