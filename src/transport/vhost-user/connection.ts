@@ -63,14 +63,17 @@ export class Connection {
     return decodeU64(this.#ask(name, NOTHING, 8, 8));
   }
 
-  /** Asks as {@link get} does, but leaves the answer for {@link collect}, so that nobody waits for it here. */
-  post(name: RequestName): void {
-    this.#transact(name, () => this.#send(name, NOTHING, [], false));
+  /**
+   * Asks, but leaves the answer for {@link collect} or {@link collectConfig}, so that nobody waits for it here. Its time
+   * runs from now on.
+   */
+  post(name: RequestName, payload: Uint8Array = NOTHING): void {
+    this.#transact(name, () => this.#send(name, payload, [], false));
   }
 
-  /** The answer to what {@link post} asked, which may have to be waited for. */
+  /** The answer to what {@link post} asked; what is not there yet is waited for with the whole thread. */
   collect(name: RequestName): bigint {
-    return decodeU64(this.#transact(name, () => this.#receive(name, 8, 8)));
+    return decodeU64(this.#finish(name, 8, 8));
   }
 
   /** Asks for a value of a queue; otherwise as {@link get}. */
@@ -81,12 +84,12 @@ export class Connection {
   }
 
   /**
-   * Asks for bytes of the configuration; undefined where the backend can not give them.
+   * As {@link collect}, for bytes of the configuration; undefined where the backend can not give them.
    *
-   * @param request - as `encodeConfig()` makes it
+   * @param request - what was asked, as `encodeConfig()` makes it
    */
-  getConfig(request: Uint8Array): Uint8Array | undefined {
-    const answer = this.#ask('GET_CONFIG', request, 0, request.length);
+  collectConfig(request: Uint8Array): Uint8Array | undefined {
+    const answer = this.#finish('GET_CONFIG', 0, request.length);
     // An answer without content says that something went wrong.
     if (answer.length === 0) return undefined;
     if (answer.length === request.length) return answer.subarray(CONFIG_HEADER_SIZE);
@@ -150,9 +153,18 @@ export class Connection {
     });
   }
 
+  /** The second half of a transaction that {@link post} began. */
+  #finish(name: RequestName, least: number, most: number): Uint8Array {
+    return this.#attempt(name, () => this.#receive(name, least, most));
+  }
+
   #transact<T>(name: RequestName, exchange: () => T): T {
-    if (this.#failure !== undefined) throw this.#failure;
     this.#deadline = performance.now() + this.#timeout;
+    return this.#attempt(name, exchange);
+  }
+
+  #attempt<T>(name: RequestName, exchange: () => T): T {
+    if (this.#failure !== undefined) throw this.#failure;
     try {
       return exchange();
     } catch (error) {

@@ -1,7 +1,7 @@
 /** The beginning of every connection: what the backend is and can do. */
 import { VhostUserError } from '../../errors.js';
 import type { Connection } from './connection.js';
-import { encodeConfig, KNOWN_PROTOCOL_FEATURES, PROTOCOL_FEATURE } from './messages.js';
+import { encodeConfig, KNOWN_PROTOCOL_FEATURES, PROTOCOL_FEATURE, type RequestName } from './messages.js';
 
 /** The feature bit that stands for the protocol features. */
 export const HAS_PROTOCOL_FEATURES = 1n << 30n;
@@ -21,36 +21,40 @@ export interface Greeting {
   readonly config: Uint8Array | undefined;
 }
 
-/** The first request, whose answer may take a while: the backend may not be up yet. */
-export function beginGreeting(connection: Connection): void {
-  connection.set('SET_OWNER');
-  connection.post('GET_FEATURES');
-}
-
 /**
- * The rest, when there is an answer to the first request.
+ * Has a backend say what it is. It may not be up yet, or hang: its answers are waited for on the event loop.
  *
- * @throws VhostUserError
+ * @param name - of the backend, for messages
+ * @param answered - waits until there is something to read, or the time for that is over
+ * @throws VhostUserError, and what `answered` is rejected with
  */
-export function finishGreeting(connection: Connection, name: string): Greeting {
-  const features = connection.collect('GET_FEATURES');
+export async function greet(
+  connection: Connection,
+  name: string,
+  answered: () => Promise<void>,
+): Promise<Greeting> {
+  const get = async (request: RequestName): Promise<bigint> => {
+    connection.post(request);
+    await answered();
+    return connection.collect(request);
+  };
+  connection.set('SET_OWNER');
+  const features = await get('GET_FEATURES');
   if ((features & HAS_PROTOCOL_FEATURES) === 0n) {
     return { features, protocol: 0n, queuePairs: 1, config: undefined };
   }
-  const protocol = connection.get('GET_PROTOCOL_FEATURES') & KNOWN_PROTOCOL_FEATURES;
+  const protocol = (await get('GET_PROTOCOL_FEATURES')) & KNOWN_PROTOCOL_FEATURES;
   connection.setU64('SET_PROTOCOL_FEATURES', protocol);
   connection.acknowledged = (protocol & PROTOCOL_FEATURE.REPLY_ACK) !== 0n;
   const hasQueues = (protocol & PROTOCOL_FEATURE.MQ) !== 0n;
-  return {
-    features,
-    protocol,
-    queuePairs: hasQueues ? checkPairs(connection.get('GET_QUEUE_NUM'), name) : 1,
-    config: (protocol & PROTOCOL_FEATURE.CONFIG) === 0n ? undefined : readConfig(connection),
-  };
-}
-
-function readConfig(connection: Connection): Uint8Array | undefined {
-  return connection.getConfig(encodeConfig(0, new Uint8Array(CONFIG_LENGTH)));
+  const queuePairs = hasQueues ? checkPairs(await get('GET_QUEUE_NUM'), name) : 1;
+  if ((protocol & PROTOCOL_FEATURE.CONFIG) === 0n) {
+    return { features, protocol, queuePairs, config: undefined };
+  }
+  const request = encodeConfig(0, new Uint8Array(CONFIG_LENGTH));
+  connection.post('GET_CONFIG', request);
+  await answered();
+  return { features, protocol, queuePairs, config: connection.collectConfig(request) };
 }
 
 function checkPairs(pairs: bigint, name: string): number {

@@ -1,18 +1,20 @@
 /**
  * The way to a vhost-user backend: connecting, noticing that it has gone, and connecting again.
  *
- * Nobody waits here with the whole thread for a backend that may not be there: only once it has answered the first
- * request are further ones put to it and waited for.
+ * Nobody waits here with the whole thread for a backend that may not be up, or hangs.
  */
 import { VhostUserError, type VirtioNetError } from '../../errors.js';
 import type { Logger } from '../../log.js';
 import type { UnixSocket } from '../../native/unix-socket.js';
 import { Connection } from './connection.js';
-import { beginGreeting, finishGreeting, type Greeting } from './greeting.js';
+import { isDisconnect } from './failures.js';
+import { greet, type Greeting } from './greeting.js';
 import type { Peers } from './peers.js';
 
-/** Pauses between attempts to connect again, in milliseconds; the last one is repeated. */
-const PAUSES = [10, 20, 50, 100, 200, 500, 1000];
+/** Pauses before attempts to connect again, in milliseconds; the last one is repeated. */
+const PAUSES = [0, 10, 20, 50, 100, 200, 500, 1000];
+/** A connection that lasted as long, in milliseconds, was no failed attempt. */
+const LASTING_MS = 200;
 
 export interface LinkParts {
   readonly peers: Peers;
@@ -40,8 +42,6 @@ interface Session {
 
 export class Link {
   hooks: LinkHooks | undefined;
-  /** Goes up with each connection. */
-  generation = 0;
   readonly #parts: LinkParts;
   readonly #ending = new AbortController();
   #session: Session;
@@ -50,6 +50,10 @@ export class Link {
   #keepAlive = false;
   /** Runs while there is a pause between two attempts to connect. */
   #pause: NodeJS.Timeout | undefined;
+  /** How many attempts to connect again there were since a connection has lasted. */
+  #attempts = 0;
+  /** When there was a connection again, on the clock of `performance.now()`. */
+  #since = 0;
 
   private constructor(parts: LinkParts, session: Session) {
     this.#parts = parts;
@@ -64,8 +68,7 @@ export class Link {
    */
   static async open(parts: LinkParts, signal: AbortSignal | undefined): Promise<Link> {
     try {
-      const socket = await parts.peers.next(signal, false);
-      return new Link(parts, await greet(socket, parts, signal));
+      return new Link(parts, await firstSession(parts, signal));
     } catch (error) {
       parts.peers.close();
       throw error;
@@ -117,7 +120,6 @@ export class Link {
 
   #watch(): void {
     const { socket, connection } = this.#session;
-    this.generation += 1;
     const look = (): void => {
       connection.look();
       if (connection.failure !== undefined) this.#lose(connection.failure);
@@ -146,37 +148,72 @@ export class Link {
     });
   }
 
+  /**
+   * A backend that goes as soon as it is there, as one that crashes on what it is given, is tried at the same intervals as
+   * one that is not there.
+   */
   async #restore(): Promise<void> {
-    const { peers, log, name } = this.#parts;
+    const { log, name } = this.#parts;
     const { signal } = this.#ending;
-    for (let attempt = 0; !signal.aborted; attempt += 1) {
-      try {
-        const socket = await peers.next(signal, true);
-        this.#session = await greet(socket, this.#parts, signal);
-        this.#lost = undefined;
-        this.#watch();
+    if (performance.now() - this.#since >= LASTING_MS) this.#attempts = 0;
+    while (!signal.aborted) {
+      const pause = PAUSES[Math.min(this.#attempts, PAUSES.length - 1)];
+      this.#attempts += 1;
+      if (pause > 0) await this.#sleep(pause);
+      if (await this.#reconnect()) {
         log.info({ device: name }, 'vhost-user backend is back');
         this.hooks?.restored();
         return;
-      } catch (error) {
-        log.debug({ device: name, err: error, attempt }, 'vhost-user backend is not back yet');
       }
-      await this.#sleep(PAUSES[Math.min(attempt, PAUSES.length - 1)]);
+    }
+  }
+
+  /** Says whether there is a connection. */
+  async #reconnect(): Promise<boolean> {
+    const { peers, log, name } = this.#parts;
+    const { signal } = this.#ending;
+    try {
+      const session = await beginSession(await peers.next(signal, true), this.#parts, signal);
+      if (signal.aborted) {
+        session.connection.close();
+        return false;
+      }
+      this.#session = session;
+      this.#lost = undefined;
+      this.#since = performance.now();
+      this.#watch();
+      return true;
+    } catch (error) {
+      log.debug({ device: name, err: error, attempt: this.#attempts }, 'vhost-user backend is not back yet');
+      return false;
+    }
+  }
+}
+
+/** Whoever has connected to a socket of ours may have done so only to see whether somebody listens. */
+async function firstSession(parts: LinkParts, signal: AbortSignal | undefined): Promise<Session> {
+  const { peers, name, log } = parts;
+  for (;;) {
+    const socket = await peers.next(signal, false);
+    try {
+      return await beginSession(socket, parts, signal);
+    } catch (error) {
+      if (!peers.areComing || !isDisconnect(error)) throw error;
+      log.warn({ device: name, err: error }, 'who had connected is gone; another backend is waited for');
     }
   }
 }
 
 /** Has the backend say what it is; the socket is closed where that fails. */
-async function greet(
+async function beginSession(
   socket: UnixSocket,
   { name, timeout }: LinkParts,
   signal: AbortSignal | undefined,
 ): Promise<Session> {
   const connection = new Connection(socket, name, timeout);
   try {
-    beginGreeting(connection);
-    await readable(socket, timeout, signal);
-    return { socket, connection, greeting: finishGreeting(connection, name) };
+    const greeting = await greet(connection, name, () => readable(socket, timeout, signal));
+    return { socket, connection, greeting };
   } catch (error) {
     connection.close();
     throw error;

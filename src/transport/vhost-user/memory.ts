@@ -36,8 +36,6 @@ export class VhostUserMemory implements DmaMemory {
   readonly addressing = 'iova';
   readonly behindIommu = false;
   readonly hasOwnAddresses = true;
-  /** Goes up whenever the table changes. */
-  version = 0;
   readonly #parts: VhostUserMemoryParts;
   readonly #addresses: IovaAllocator;
   readonly #regions = new Set<ArenaRegion>();
@@ -118,7 +116,6 @@ export class VhostUserMemory implements DmaMemory {
     const [file, start] = huge === undefined ? this.#createFile(size) : this.#createHugeFile(size, huge);
     const arena = new Arena(file, start, shared);
     this.#arenas.push(arena);
-    this.version += 1;
     return arena;
   }
 
@@ -170,7 +167,6 @@ export class VhostUserMemory implements DmaMemory {
 
   #discard(arena: Arena): void {
     this.#arenas = this.#arenas.filter((each) => each !== arena);
-    this.version += 1;
     this.#addresses.free(arena.start, arena.file.size);
     arena.file.close();
   }

@@ -1,5 +1,6 @@
 /** Opening a device behind a vhost-user socket. */
 import { Buffer } from 'node:buffer';
+import { isAbsolute } from 'node:path';
 import { UsageError } from '../../errors.js';
 import type { Logger } from '../../log.js';
 import { LONGEST_SOCKET_PATH } from '../../native/unix-socket.js';
@@ -37,10 +38,17 @@ export async function openVhostUserTransport(
   const { log, hugePages, timeout, server, reconnect, signal, mac, mtu } = options;
   signal?.throwIfAborted();
   const name = `vhost-user:${path}`;
-  const peers = server ? ServerPeers.create(path) : new ClientPeers(path);
+  const place = lasting(path);
+  const peers = server ? ServerPeers.create(place) : new ClientPeers(place);
   const link = await Link.open({ peers, name, timeout, reconnect, log }, signal);
   const memory = new VhostUserMemory({ hugePages, sysfsRoot: '/sys' });
   return new VhostUserTransport({ name, link, memory, card: { mac, mtu }, reconnect, log });
+}
+
+/** Where it has gone to another folder meanwhile, a program means the same socket as before. */
+function lasting(path: string): string {
+  const full = isAbsolute(path) ? path : `${process.cwd()}/${path}`;
+  return Buffer.byteLength(full) <= LONGEST_SOCKET_PATH ? full : path;
 }
 
 function checkPath(path: string): void {

@@ -1,10 +1,13 @@
 /** Where connections to a backend come from: this side connects, or the backend does. */
+import { statSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { VhostUserError } from '../../errors.js';
 import { ERRNO, errnoOf } from '../../native/errno.js';
 import { UnixSocket } from '../../native/unix-socket.js';
 
 export interface Peers {
+  /** Whether it is the backend that connects, so that after one there may come another. */
+  readonly areComing: boolean;
   /**
    * The next connection.
    *
@@ -24,6 +27,7 @@ const TRIES = 50;
 
 /** Connects to a socket that the backend has made. */
 export class ClientPeers implements Peers {
+  readonly areComing = false;
   readonly #path: string;
 
   constructor(path: string) {
@@ -51,6 +55,10 @@ export class ClientPeers implements Peers {
   }
 }
 
+const ANOTHER_PATH = 'Give the path of the socket of a backend.';
+const NO_SOCKET = ['what is there is no socket', ANOTHER_PATH] as const;
+const NO_WAY = ['no path leads to a socket', ANOTHER_PATH] as const;
+
 const REASONS = new Map<number | undefined, readonly [what: string, remedy: string]>([
   [
     ERRNO.ENOENT,
@@ -64,12 +72,25 @@ const REASONS = new Map<number | undefined, readonly [what: string, remedy: stri
     ERRNO.EACCES,
     ['this user may not use it', 'Give the user the right to write to the socket (chown, chmod).'],
   ],
+  [ERRNO.EPROTOTYPE, ['the socket there is of another kind', ANOTHER_PATH]],
+  [ERRNO.ENOTDIR, NO_WAY],
+  [ERRNO.ELOOP, NO_WAY],
   [ERRNO.EAGAIN, ['the backend takes no more connections', 'Close other connections to it, or restart it.']],
 ]);
 
+function isNoSocket(path: string): boolean {
+  try {
+    return !statSync(path).isSocket();
+  } catch {
+    return false;
+  }
+}
+
 function connectFailed(path: string, cause: unknown): VhostUserError {
   const errno = errnoOf(cause);
-  const [what, remedy] = REASONS.get(errno) ?? [];
+  // The kernel says the same of a file that is no socket as of a socket that nobody listens at.
+  const isOther = errno === ERRNO.ECONNREFUSED && isNoSocket(path);
+  const [what, remedy] = isOther ? NO_SOCKET : (REASONS.get(errno) ?? []);
   return new VhostUserError(
     'VHOST_USER_SOCKET_FAILED',
     `vhost-user:${path} can not be connected to${what === undefined ? '' : `: ${what}`}`,

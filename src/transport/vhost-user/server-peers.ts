@@ -6,6 +6,7 @@ import { UnixListener, UnixSocket } from '../../native/unix-socket.js';
 import type { Peers } from './peers.js';
 
 export class ServerPeers implements Peers {
+  readonly areComing = true;
   readonly #path: string;
   readonly #listener: UnixListener;
   /** What was made, so that nothing else is removed. */
@@ -79,7 +80,7 @@ export class ServerPeers implements Peers {
 }
 
 function removeStale(path: string): void {
-  const file = lstatSync(path, { throwIfNoEntry: false });
+  const file = look(path);
   if (file === undefined) return;
   // Not followed, if it is a link: it could lead anywhere.
   if (!file.isSocket()) throw inUse(path, 'something else than a socket is there', 'Give another path.');
@@ -93,6 +94,14 @@ function removeStale(path: string): void {
     unlinkSync(path);
   } catch (cause) {
     throw listenFailed(path, 'what an earlier program has left there can not be removed', cause);
+  }
+}
+
+function look(path: string): Stats | undefined {
+  try {
+    return lstatSync(path, { throwIfNoEntry: false });
+  } catch (cause) {
+    throw listenFailed(path, 'the folder can not be used', cause);
   }
 }
 
@@ -127,14 +136,13 @@ function inUse(path: string, what: string, remedy: string): VhostUserError {
 }
 
 function listenFailed(path: string, what: string, cause: unknown): VhostUserError {
-  const errno = errnoOf(cause);
   return new VhostUserError(
     'VHOST_USER_SOCKET_FAILED',
     `vhost-user:${path} can not be listened at: ${what}`,
     {
       remedy: 'Give a path in a folder that exists and that this user may write to.',
       syscall: 'bind',
-      errno,
+      errno: errnoOf(cause),
       cause,
     },
   );

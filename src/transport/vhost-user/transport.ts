@@ -71,8 +71,6 @@ export class VhostUserTransport implements Transport {
   #pairs = 1;
   /** Whether the backend has the rings. */
   #handedOver = false;
-  /** The memory table that the backend has, and on which connection it got it. */
-  #table = { version: -1, generation: -1 };
   #keepAlive = true;
   /** Whether interrupts are waited for. */
   #waiting = false;
@@ -289,21 +287,15 @@ export class VhostUserTransport implements Transport {
 
   #handOverAll(): void {
     this.#link.use((connection, greeting) => {
-      this.#shareMemory(connection);
+      // Also what it has been told before: a reset may have it forget that.
+      const { entries, fds } = this.memory.table;
+      connection.set('SET_MEM_TABLE', encodeMemoryTable(entries), fds);
       this.#tellMtu(connection, greeting);
       const packed = (this.#accepted & RING_PACKED) !== 0n;
       this.#handedOver = true;
       this.#forEachRing((queue, { layout }) => handOver(connection, queue, layout, this.#events, packed));
       this.#enableUsed(connection, greeting);
     });
-  }
-
-  #shareMemory(connection: Connection): void {
-    const { version, table } = this.memory;
-    const { generation } = this.#link;
-    if (this.#table.version === version && this.#table.generation === generation) return;
-    connection.set('SET_MEM_TABLE', encodeMemoryTable(table.entries), table.fds);
-    this.#table = { version, generation };
   }
 
   #tellMtu(connection: Connection, { protocol, features }: Greeting): void {

@@ -2,7 +2,8 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { NetDevice } from '../../../src/index.js';
 import { buildShim } from '../../native/build-shim.js';
 import { openFileCount } from '../../native/process-state.js';
@@ -21,12 +22,36 @@ beforeEach(async () => {
 });
 
 afterEach(async () => {
+  vi.restoreAllMocks();
   await backend.stop();
   rmSync(folder, { recursive: true });
 });
 
+/** How long a connection lasts that is no failed attempt. */
+const LASTING_MS = 200;
+
+/** Pauses of timers, in milliseconds, in the order in which they were begun. */
+function watchTimers(): number[] {
+  const pauses: number[] = [];
+  const begin = globalThis.setTimeout;
+  vi.spyOn(globalThis, 'setTimeout').mockImplementation(((callback: () => void, pause: number) => {
+    pauses.push(pause);
+    return begin(callback, pause);
+  }) as typeof setTimeout);
+  return pauses;
+}
+
 const open = (options: { timeout?: number; server?: boolean } = {}): Promise<NetDevice> =>
   NetDevice.open(`vhost-user:${path}`, { queuePairs: 2, vhostUser: options });
+
+/** What a backend is asked from the beginning to the end of a device. */
+async function requests(): Promise<string[]> {
+  await backend.play();
+  const device = await open();
+  await device.start();
+  await device.close();
+  return backend.asked();
+}
 
 describe('a vhost-user backend that comes back', { timeout: 60_000 }, () => {
   it('is tried again whatever step of its return it ends at', async () => {
@@ -45,8 +70,44 @@ describe('a vhost-user backend that comes back', { timeout: 60_000 }, () => {
       await expect.poll(() => recoveries, { timeout: WAIT_MS }).toBeGreaterThan(had);
       await expect.poll(() => device.state, { timeout: WAIT_MS }).toBe('running');
       expect(device.linkUp).toBe(true);
+      // One that does not last is tried again more and more slowly.
+      await sleep(LASTING_MS);
     }
     expect(openFileCount()).toBe(before);
+    await device.close();
+  });
+
+  it('is tried more and more slowly where it goes as soon as it is there', async () => {
+    const at = (await requests()).indexOf('SET_MEM_TABLE');
+    expect(at).toBeGreaterThan(0);
+    const device = await open();
+    await device.start();
+    const pauses = watchTimers();
+    await backend.play({ drop: true, fault: 'close', at });
+    const rising = [10, 20, 50, 100, 200];
+    await expect
+      .poll(() => pauses.filter((pause) => rising.includes(pause)), { timeout: WAIT_MS })
+      .toEqual(expect.arrayContaining(rising));
+    expect(device.state).toBe('recovering');
+    await backend.play({ drop: true });
+    await expect.poll(() => device.state, { timeout: WAIT_MS }).toBe('running');
+    await device.close();
+  });
+
+  it('does not hold up a program where it does not answer', async () => {
+    const asked = await requests();
+    const device = await open({ timeout: 60_000 });
+    await device.start();
+    for (const request of ['GET_FEATURES', 'GET_PROTOCOL_FEATURES', 'GET_QUEUE_NUM', 'GET_CONFIG']) {
+      const at = asked.indexOf(request);
+      expect(at, request).toBeGreaterThan(0);
+      await backend.play({ drop: true, fault: 'silence', at });
+      await expect.poll(() => device.state, { timeout: WAIT_MS }).toBe('recovering');
+      // Whoever waits for an answer with the whole thread does so for a minute.
+      await sleep(LASTING_MS);
+      await backend.play({ drop: true });
+      await expect.poll(() => device.state, { timeout: WAIT_MS }).toBe('running');
+    }
     await device.close();
   });
 

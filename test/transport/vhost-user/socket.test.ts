@@ -14,7 +14,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { NetDevice, type NetDeviceOptions } from '../../../src/index.js';
-import { UnixListener } from '../../../src/native/unix-socket.js';
+import { UnixListener, UnixSocket } from '../../../src/native/unix-socket.js';
 import { buildShim } from '../../native/build-shim.js';
 import { openFileCount } from '../../native/process-state.js';
 import { WAIT_MS } from './frames.js';
@@ -49,6 +49,9 @@ function leaveSocket(at: string): void {
   UnixListener.create(at).close();
 }
 
+/** Whether the other end has sent anything. */
+const askedBy = (socket: UnixSocket): boolean => (socket.receive(new Uint8Array(64), []) ?? 0) > 0;
+
 function serve(options: NetDeviceOptions = {}): {
   readonly opening: Promise<NetDevice>;
   readonly giveUp: () => void;
@@ -68,6 +71,48 @@ describe('the socket of a backend', () => {
     await expect(NetDevice.open(`vhost-user:${path}`)).rejects.toEqual(failed('there is no such file'));
     leaveSocket(path);
     await expect(NetDevice.open(`vhost-user:${path}`)).rejects.toEqual(failed('nobody listens there'));
+  });
+
+  it('is told apart from other files, and other sockets', async () => {
+    writeFileSync(path, '');
+    for (const other of [path, folder, '/dev/null']) {
+      await expect(NetDevice.open(`vhost-user:${other}`)).rejects.toEqual(
+        failed('what is there is no socket'),
+      );
+    }
+    const loop = join(folder, 'loop');
+    symlinkSync(loop, loop);
+    for (const nowhere of [join(path, 'below'), loop]) {
+      await expect(NetDevice.open(`vhost-user:${nowhere}`)).rejects.toEqual(
+        failed('no path leads to a socket'),
+      );
+    }
+  });
+
+  it('has a path that is taken as it is', async () => {
+    for (const name of ['a b.sock', '%41.sock', 'a:b.sock', '@a.sock']) {
+      path = join(folder, name);
+      const { opening, giveUp } = serve();
+      await expect.poll(() => existsSync(path), { timeout: WAIT_MS }).toBe(true);
+      giveUp();
+      await expect(opening).rejects.toThrow('given up');
+    }
+  });
+
+  it('stays the same where the program goes to another folder', async () => {
+    const before = process.cwd();
+    const full = path;
+    process.chdir(folder);
+    path = 'a.sock';
+    const { opening, giveUp } = serve();
+    try {
+      await expect.poll(() => existsSync(full), { timeout: WAIT_MS }).toBe(true);
+    } finally {
+      process.chdir(before);
+    }
+    giveUp();
+    await expect(opening).rejects.toThrow('given up');
+    expect(existsSync(full)).toBe(false);
   });
 
   it('has a path of a length that a socket can have', async () => {
@@ -129,6 +174,24 @@ describe('a socket of ours', () => {
   it('is not made where it can not be', async () => {
     path = join(folder, 'nowhere', 'a.sock');
     await expect(serve().opening).rejects.toEqual(failed('can not be made'));
+    writeFileSync(join(folder, 'file'), '');
+    path = join(folder, 'file', 'a.sock');
+    await expect(serve().opening).rejects.toEqual(failed('the folder can not be used'));
+  });
+
+  it('goes on waiting where somebody only looks whether it is there', async () => {
+    const { opening, giveUp } = serve();
+    await expect.poll(() => existsSync(path), { timeout: WAIT_MS }).toBe(true);
+    // Another program that is to listen there does so.
+    await expect(serve().opening).rejects.toEqual(failed('another program listens there'));
+    const looking = UnixSocket.connect(path);
+    await expect.poll(() => askedBy(looking), { timeout: WAIT_MS }).toBe(true);
+    looking.close();
+    const next = UnixSocket.connect(path);
+    await expect.poll(() => askedBy(next), { timeout: WAIT_MS }).toBe(true);
+    next.close();
+    giveUp();
+    await expect(opening).rejects.toThrow('given up');
   });
 
   it('is left alone where somebody has put another one in its place', async () => {
