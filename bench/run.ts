@@ -109,7 +109,6 @@ async function measure(options: BenchArguments): Promise<number> {
   const controller = new AbortController();
   /** Of the signal that ended the run. */
   let status = 0;
-  let failures = 0;
   for (const [name, value] of Object.entries(SIGNAL_STATUS)) {
     process.on(name, () => {
       status = value;
@@ -121,15 +120,14 @@ async function measure(options: BenchArguments): Promise<number> {
     await compilePrograms();
     const { results, failed } = await runSections(sections, options, controller.signal);
     if (options.save) tellKept(results);
-    failures = failed.length;
     if (options.output !== undefined) writeFileSync(options.output, JSON.stringify({ sections: results }));
+    say(`${formatSeconds((performance.now() - began) / 1000)} in all.`);
+    return failed.length === 0 ? 0 : FAILED_STATUS;
   } catch (error) {
     // Whatever broke off did so because it was told to.
     if (status === 0) throw error;
     return status;
   }
-  say(`${formatSeconds((performance.now() - began) / 1000)} in all.`);
-  return failures === 0 ? 0 : FAILED_STATUS;
 }
 
 async function main(): Promise<number> {

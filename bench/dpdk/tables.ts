@@ -94,6 +94,28 @@ export function tablesOf(measurements: readonly Measurement[], size: number, rou
   }));
 }
 
+/** The rows with a vectorised peer once more, as time: what a frame takes here and there, and what is between them. */
+export function timeTables(measurements: readonly Measurement[], size: number, rounds: number): Table[] {
+  return rowsByDistance(measurements, size, rounds).flatMap(([distance, rows]) => {
+    const timed = rows.flatMap(({ name, rings, own, vectorized }): Cell[][] => {
+      if (vectorized === undefined) return [];
+      const [here, there] = [1000 / own.median, 1000 / vectorized.median];
+      return [[name, rings, rounded(here), rounded(there), rounded(here - there, 2)]];
+    });
+    if (timed.length === 0) return [];
+    const columns = [
+      { name: 'Case' },
+      { name: 'Rings' },
+      { name: 'virtio-net', unit: 'ns per frame' },
+      { name: 'vectorised', unit: 'ns per frame' },
+      { name: 'difference', unit: 'ns per frame' },
+    ];
+    return [
+      { title: `Beside the vectorised path of DPDK, in time, ${PLACE[distance]}`, columns, rows: timed },
+    ];
+  });
+}
+
 /** Everything that was measured, at each distance. */
 export function samplesOf(measurements: readonly Measurement[]): Sample[] {
   const names = (rounds: readonly Round[]): string[] => [

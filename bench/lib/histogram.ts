@@ -48,11 +48,11 @@ export class Histogram {
     };
   }
 
-  /** In µs, the upper end of the bin. */
+  /** In µs, the upper end of the bin; the last one has no end, and what lies in it is not longer than the longest. */
   private quantile(part: number, count: number): number {
     const wanted = Math.ceil(count * part);
     let seen = 0;
-    for (let bin = 0; bin < BINS; bin += 1) {
+    for (let bin = 0; bin < BINS - 1; bin += 1) {
       seen += this.bins[bin];
       if (seen >= wanted) return (bin + 1) * BIN * 1000;
     }

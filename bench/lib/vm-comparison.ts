@@ -25,6 +25,8 @@ export interface VmTrial {
   readonly contender: string;
   /** Undefined if the program failed. */
   readonly answer: VmAnswer | undefined;
+  /** The last that it said, if it failed. */
+  readonly complaint?: string;
 }
 
 export interface ComparisonOptions {
@@ -86,7 +88,9 @@ function readTrials(output: string): VmTrial[] {
     .map((part) => {
       const [contender, ...lines] = part.split('\n');
       const answer = lines.find((line) => line.startsWith('{"frames":'));
-      return { contender, answer: answer === undefined ? undefined : (JSON.parse(answer) as VmAnswer) };
+      if (answer !== undefined) return { contender, answer: JSON.parse(answer) as VmAnswer };
+      const complaint = lines.findLast((line) => /error/i.test(line)) ?? 'it gave no answer in time';
+      return { contender, answer: undefined, complaint: complaint.trim() };
     });
 }
 

@@ -41,8 +41,10 @@ const NUMBER_AT = 14;
 const BURST = 32;
 /** As ixy's. A pause in which more frames come back than that loses some. */
 const QUEUE_SIZE = 512;
-/** How long to wait for the last frames, and for one that was lost, in milliseconds. */
+/** How long to wait for the last frames, and until those that do not come are lost, in milliseconds. */
 const PATIENCE = 100;
+/** As many under way mean that some are lost: a frame that comes must find its time in its place. */
+const MOST_UNDER_WAY = UNDER_WAY / 2;
 /** The same in calls that find nothing. */
 const MOST_CALLS = 10_000_000;
 
@@ -93,8 +95,8 @@ function receiveBurst(): number {
   look();
   for (let i = 0; i < count; i += 1) {
     histogram.add(time[0] - due[readNumber(batch[i]) & (UNDER_WAY - 1)]);
-    batch[i].release();
   }
+  device.releaseBatch(batch, count);
   return count;
 }
 
@@ -113,11 +115,18 @@ function runAtRate(seconds: number): Traffic {
   const end = begin + seconds * 1000;
   let sent = 0;
   let received = 0;
+  let lost = 0;
   next[0] = begin;
   for (;;) {
     look();
     if (time[0] >= end) break;
-    if (time[0] >= next[0] && sent - received < UNDER_WAY / 2) {
+    if (sent - received - lost >= MOST_UNDER_WAY) {
+      // Those that were due meanwhile are sent late, and count from when they were due.
+      received += receiveLate(sent - received - lost);
+      lost = sent - received;
+      continue;
+    }
+    if (time[0] >= next[0]) {
       let count = 0;
       while (next[0] <= time[0] && count < BURST) {
         due[(sent + count) & (UNDER_WAY - 1)] = next[0];
@@ -130,9 +139,16 @@ function runAtRate(seconds: number): Traffic {
     }
     received += receiveBurst();
   }
-  const patience = now() + PATIENCE;
-  while (received < sent && now() < patience) received += receiveBurst();
+  received += receiveLate(sent - received - lost);
   return { sent, received };
+}
+
+/** Waits for frames that are under way, and says how many came. */
+function receiveLate(count: number): number {
+  const patience = now() + PATIENCE;
+  let received = 0;
+  while (received < count && now() < patience) received += receiveBurst();
+  return received;
 }
 
 /** The same without any frames: for how long the machine keeps the program from running, whatever it does. */

@@ -69,7 +69,7 @@ function runPolled(seconds: number): void {
       nextSend = now + 1;
     }
     const count = device.receive(batch, BURST);
-    for (let i = 0; i < count; i += 1) batch[i].release();
+    device.releaseBatch(batch, count);
     received += count;
   }
 }

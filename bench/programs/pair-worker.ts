@@ -14,7 +14,7 @@ const CALLS_BETWEEN_LOOKS = 64;
 
 function receive(pair: AttachedQueuePair): number {
   const count = pair.receive(batch, work.burst);
-  for (let i = 0; i < count; i += 1) batch[i].release();
+  pair.releaseBatch(batch, count);
   return count;
 }
 

@@ -18,7 +18,7 @@ export interface RingRequest extends ModelOptions {
   readonly frames: number;
 }
 
-export const OPERATIONS = ['receive', 'transmit', 'transmit-fresh'] as const;
+export const OPERATIONS = ['receive', 'transmit', 'transmit-fresh', 'pool', 'write'] as const;
 export type RingOperation = (typeof OPERATIONS)[number];
 
 export interface RingFigure {
@@ -77,6 +77,8 @@ class Measurement {
     let milliseconds = 0;
     for (let round = 0; round < rounds; round += 1) {
       if (operation === 'receive') milliseconds += this.receive(burst);
+      else if (operation === 'pool' || operation === 'write')
+        milliseconds += this.turnAround(burst, operation);
       else milliseconds += this.transmit(burst, operation === 'transmit-fresh');
     }
     return (milliseconds * 1e6) / (rounds * this.stretch);
@@ -98,7 +100,7 @@ class Measurement {
     let taken = 0;
     while (taken < stretch) {
       const count = device.receive(batch, burst);
-      for (let i = 0; i < count; i += 1) batch[i].release();
+      device.releaseBatch(batch, count);
       taken += count;
       if (count === 0) break;
     }
@@ -113,6 +115,40 @@ class Measurement {
     if (sent !== stretch || model.finish(TRANSMIT_QUEUE, stretch, 0) !== stretch)
       throw new Error(`${sent} of ${stretch} frames were sent`);
     return end - begin;
+  }
+
+  /** Buffers from the pool and back, past the ring: what that costs, with a frame copied into each or not. */
+  private turnAround(burst: number, operation: 'pool' | 'write'): number {
+    const begin = performance.now();
+    const turned = operation === 'pool' ? this.turnAsIs(burst) : this.turnWritten(burst);
+    const end = performance.now();
+    if (turned < this.stretch) throw new Error(`The pool gave ${turned} of ${this.stretch} buffers`);
+    return end - begin;
+  }
+
+  private turnAsIs(burst: number): number {
+    const { device, batch, stretch } = this;
+    let turned = 0;
+    while (turned < stretch) {
+      const count = device.allocateBatch(batch, burst < stretch - turned ? burst : stretch - turned);
+      device.releaseBatch(batch, count);
+      turned += count;
+      if (count === 0) break;
+    }
+    return turned;
+  }
+
+  private turnWritten(burst: number): number {
+    const { device, batch, stretch, frame } = this;
+    let turned = 0;
+    while (turned < stretch) {
+      const count = device.allocateBatch(batch, burst < stretch - turned ? burst : stretch - turned);
+      for (let i = 0; i < count; i += 1) batch[i].setFrame(frame);
+      device.releaseBatch(batch, count);
+      turned += count;
+      if (count === 0) break;
+    }
+    return turned;
   }
 
   /** With whatever lies in the buffers. */

@@ -39,7 +39,7 @@ function receive(wanted: number): number {
   let frames = 0;
   while (frames < wanted) {
     const count = device.receive(batch, request.burst);
-    for (let i = 0; i < count; i += 1) batch[i].release();
+    device.releaseBatch(batch, count);
     frames += count;
   }
   return frames;

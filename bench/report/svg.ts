@@ -1,7 +1,16 @@
 /** What all plots have in common: a canvas, the colours of light and dark surroundings, text, ticks. */
 
 /** Colours that can be told apart on white and on black, by those who see colours differently too. */
-const SERIES_COLOURS = ['#2f81f7', '#e08a1e', '#3fa66a', '#a371f7', '#d1477a', '#8a949e'];
+const SERIES_COLOURS = [
+  '#2f81f7',
+  '#e08a1e',
+  '#3fa66a',
+  '#a371f7',
+  '#d1477a',
+  '#8a949e',
+  '#1b9aaa',
+  '#a8763e',
+];
 
 const STYLE = `
     text { font: 12px system-ui, sans-serif; fill: #1f2328; }

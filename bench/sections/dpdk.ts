@@ -3,7 +3,7 @@ import { Campaign } from '../dpdk/campaign.js';
 import { commandLines } from '../dpdk/commands.js';
 import { NOTES } from '../dpdk/notes.js';
 import { estimateSeconds, planOf, trialsPerRound } from '../dpdk/plan.js';
-import { lackingNotes, plotsOf, samplesOf, tablesOf } from '../dpdk/tables.js';
+import { lackingNotes, plotsOf, samplesOf, tablesOf, timeTables } from '../dpdk/tables.js';
 import { findDpdk } from '../dpdk/testpmd.js';
 import { DistanceGauge } from '../lib/distance.js';
 import { chooseProcessors } from '../lib/processors.js';
@@ -71,7 +71,10 @@ async function run(context: BenchContext, kind: Kind): Promise<SectionResult> {
   return {
     title: kind.title,
     what: kind.what,
-    tables: plan.sizes.flatMap((size) => tablesOf(measurements, size, rounds)),
+    tables: [
+      ...plan.sizes.flatMap((size) => tablesOf(measurements, size, rounds)),
+      ...plan.sizes.flatMap((size) => timeTables(measurements, size, rounds)),
+    ],
     plots: plan.sizes.flatMap((size) => plotsOf(measurements, size, rounds)),
     notes: [
       ...kind.notes,

@@ -118,7 +118,7 @@ function describe(measured: readonly Measured[]): SectionResult {
     plots: plotsOf(measured),
     notes: [
       'Rings and buffers are memory that the backend, or a card, can reach; with a card it is locked, and counts against ' +
-        'RLIMIT_MEMLOCK. By default there are four buffers of 2 KiB for each descriptor of a ring.',
+        'RLIMIT_MEMLOCK. By default there are four buffers for each descriptor of a ring, of 1600 bytes for an MTU of 1500.',
       'The first open of a program loads the native library and compiles what it runs, and the backend has just begun, too. ' +
         'Most of the other times is the backend answering.',
     ],

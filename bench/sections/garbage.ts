@@ -3,6 +3,7 @@ import { chooseProcessors } from '../lib/processors.js';
 import { runProgram } from '../lib/run-program.js';
 import { rounded } from '../lib/statistics.js';
 import { withBackend } from '../lib/with-backend.js';
+import { withGauge, type Gauged } from '../lib/with-gauge.js';
 import type { SoakAnswer, SoakRequest } from '../programs/soak.js';
 import type { Cell, SectionResult } from '../result.js';
 import type { BenchContext, Section } from '../section.js';
@@ -14,14 +15,17 @@ const FRAMES = 100_000_000;
 const QUICK_FRAMES = 2_000_000;
 const WARM_UP_FRAMES = 5_000_000;
 const BURST = 32;
-const FRAME_LENGTH = 60;
+const FRAME_LENGTH = 64;
 
 interface Measured {
   readonly way: Way;
   readonly answer: SoakAnswer;
 }
 
-async function measure({ quick, signal, steps }: BenchContext): Promise<Measured[]> {
+async function measure(
+  { quick, signal, steps }: BenchContext,
+  look: () => Promise<unknown>,
+): Promise<Measured[]> {
   const processors = chooseProcessors();
   const measured: Measured[] = [];
   steps.expect(2 * OPERATIONS.length);
@@ -29,6 +33,7 @@ async function measure({ quick, signal, steps }: BenchContext): Promise<Measured
     const forward = operation === 'receive' ? 'txonly' : 'rxonly';
     await withBackend({ forward, processors, signal }, async (socket) => {
       for (const packed of [false, true]) {
+        await look();
         steps.begin(`${operation}, ${packed ? 'packed' : 'split'}`);
         const request: SoakRequest = {
           ...{ socket, packed, operation, burst: BURST, frameLength: FRAME_LENGTH },
@@ -58,7 +63,7 @@ function rowOf({ way, answer }: Measured): Cell[] {
   ];
 }
 
-function describe(measured: readonly Measured[]): SectionResult {
+function describe({ result: measured, note }: Gauged<Measured[]>): SectionResult {
   return {
     title: 'Garbage',
     what:
@@ -85,6 +90,7 @@ function describe(measured: readonly Measured[]): SectionResult {
     notes: [
       'What grows is what the compiler of V8 leaves on the heap when it optimises, and does not grow with the number of ' +
         'frames. The code had been warm for some million frames before.',
+      note,
     ],
   };
 }
@@ -93,5 +99,5 @@ export const garbage: Section = {
   name: 'garbage',
   title: 'Garbage',
   seconds: ({ quick }) => (quick ? 10 : 60),
-  run: async (context) => describe(await measure(context)),
+  run: async (context) => describe(await withGauge((look) => measure(context, look))),
 };

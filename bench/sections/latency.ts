@@ -3,13 +3,15 @@ import { chooseProcessors } from '../lib/processors.js';
 import { runProgram } from '../lib/run-program.js';
 import { median, rounded } from '../lib/statistics.js';
 import { withBackend } from '../lib/with-backend.js';
+import { withGauge, type Gauged } from '../lib/with-gauge.js';
+import { formatFigure } from '../report/figures.js';
 import type { LatencyAnswer, LatencyRequest } from '../programs/latency.js';
 import type { Cell, LinePlot, SectionResult, Table } from '../result.js';
 import type { BenchContext, Section } from '../section.js';
 
 type Way = Pick<LatencyRequest, 'packed' | 'mode' | 'rate'> & { readonly name: string };
 
-const FRAME_LENGTH = 60;
+const FRAME_LENGTH = 64;
 const RATES = [100_000, 500_000, 1_000_000, 2_000_000];
 
 const formats = [
@@ -43,7 +45,10 @@ interface Measured {
   readonly answers: readonly LatencyAnswer[];
 }
 
-async function measure({ quick, rounds, signal, steps }: BenchContext): Promise<Measured[]> {
+async function measure(
+  { quick, rounds, signal, steps }: BenchContext,
+  look: () => Promise<unknown>,
+): Promise<Measured[]> {
   const processors = chooseProcessors();
   const ways = waysOf(quick);
   const turns = quick ? 1 : rounds;
@@ -53,6 +58,7 @@ async function measure({ quick, rounds, signal, steps }: BenchContext): Promise<
   await withBackend({ forward: 'io', processors, signal }, async (socket) => {
     for (let turn = 0; turn < turns; turn += 1) {
       for (const { way, answers } of measured) {
+        await look();
         steps.begin(way.name);
         const { packed, mode, rate } = way;
         const request: LatencyRequest = { socket, packed, mode, rate, frameLength: FRAME_LENGTH, ...times };
@@ -73,13 +79,18 @@ const PERCENTILES = [
   { key: 'max', name: 'max' },
 ] as const;
 
+const rangeOf = (values: readonly number[]): string =>
+  `${formatFigure(Math.min(...values))} to ${formatFigure(Math.max(...values))}`;
+
 /** Of a percentile the middle one of the rounds: a pause of the machine in one of them is not the driver's. */
 function rowOf({ way, answers }: Measured): Cell[] {
+  const { rate, mode } = way;
   const middle = (of: (answer: LatencyAnswer) => number): number => rounded(median(answers.map(of)));
   return [
     way.name,
     ...PERCENTILES.map(({ key }) => middle((answer) => answer[key])),
-    rounded(Math.min(...answers.map(({ max }) => max))),
+    rangeOf(answers.map(({ max }) => max)),
+    rate === 0 || mode === 'idle' ? null : middle(({ sent, seconds }) => sent / seconds / 1e6),
     middle(({ lost, sent }) => (lost * 1e6) / Math.max(1, sent)),
     middle(({ collections }) => collections.count),
     middle(({ collections }) => collections.longest * 1000),
@@ -93,7 +104,8 @@ function tableOf(measured: readonly Measured[]): Table {
     columns: [
       { name: 'way' },
       ...PERCENTILES.map(({ name }) => ({ name, unit: 'µs' })),
-      { name: 'max of the best round', unit: 'µs' },
+      { name: 'max, lowest to highest round', unit: 'µs' },
+      { name: 'sent', unit: 'Mpps' },
       { name: 'lost', unit: 'per million' },
       { name: 'collections' },
       { name: 'longest collection', unit: 'µs' },
@@ -127,7 +139,7 @@ function plotOf(measured: readonly Measured[]): LinePlot {
   };
 }
 
-function describe(measured: readonly Measured[]): SectionResult {
+function describe({ result: measured, note }: Gauged<Measured[]>): SectionResult {
   return {
     title: 'Latency',
     what:
@@ -137,14 +149,16 @@ function describe(measured: readonly Measured[]): SectionResult {
     tables: [tableOf(measured)],
     plots: [plotOf(measured)],
     notes: [
-      'Each figure is the median of the rounds. The machine is a virtual one that shares its processors with others: the ' +
+      'Each figure is the median of the rounds, of the max beside it the lowest and the highest too. The machine is a virtual one that shares its processors with others: the ' +
         'last line is the same program without a single frame, and shows for how long it was not running at all. Beyond ' +
         'p99 that is what the other lines show too.',
-      'Frames are lost where the program pauses for longer than the receive ring has room for.',
+      'Frames are lost where the program pauses for longer than the receive ring has room for. A frame that is lost has no ' +
+        'time, and is in no percentile.',
       'Collections are those of V8 within a round: a few come from the first moments, before the code is optimised, and ' +
         'with interrupts from the events of the event loop.',
       'For comparison, on other hardware (ixgbe cards at 1 Mpps, as their authors measured): ixy.js has 5 µs at p50, 116 at ' +
         'p99, 159 at p99.9 and at most 359; ixy in C has 3.8, 3.9, 4.2 and 23.',
+      note,
     ],
   };
 }
@@ -153,5 +167,5 @@ export const latency: Section = {
   name: 'latency',
   title: 'Latency',
   seconds: ({ quick, rounds }) => 3 + waysOf(quick).length * (quick ? 2 : 4 * rounds),
-  run: async (context) => describe(await measure(context)),
+  run: async (context) => describe(await withGauge((look) => measure(context, look))),
 };

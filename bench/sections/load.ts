@@ -3,6 +3,7 @@ import { chooseProcessors } from '../lib/processors.js';
 import { runProgram } from '../lib/run-program.js';
 import { median, rounded } from '../lib/statistics.js';
 import { withBackend } from '../lib/with-backend.js';
+import { withGauge, type Gauged } from '../lib/with-gauge.js';
 import type { LoadAnswer, LoadRequest } from '../programs/load.js';
 import type { Cell, LinePlot, SectionResult } from '../result.js';
 import type { BenchContext, Section } from '../section.js';
@@ -12,7 +13,7 @@ type Way = Pick<LoadRequest, 'packed' | 'mode' | 'framesPerMillisecond'>;
 const MODES = ['polled', 'interrupts'] as const;
 const RATES = [1, 10, 50, 100, 200, 400];
 const QUICK_RATES = [10, 100];
-const FRAME_LENGTH = 60;
+const FRAME_LENGTH = 64;
 
 const waysOf = (quick: boolean): Way[] =>
   MODES.flatMap((mode) =>
@@ -28,7 +29,10 @@ interface Measured {
   readonly answers: readonly LoadAnswer[];
 }
 
-async function measure({ quick, rounds, signal, steps }: BenchContext): Promise<Measured[]> {
+async function measure(
+  { quick, rounds, signal, steps }: BenchContext,
+  look: () => Promise<unknown>,
+): Promise<Measured[]> {
   const processors = chooseProcessors();
   const measured = waysOf(quick).map((way) => ({ way, answers: [] as LoadAnswer[] }));
   const turns = quick ? 1 : rounds;
@@ -37,6 +41,7 @@ async function measure({ quick, rounds, signal, steps }: BenchContext): Promise<
   await withBackend({ forward: 'io', processors, signal }, async (socket) => {
     for (let turn = 0; turn < turns; turn += 1) {
       for (const { way, answers } of measured) {
+        await look();
         steps.begin(`${way.mode}, ${way.framesPerMillisecond} frames each millisecond`);
         const request: LoadRequest = { socket, ...way, frameLength: FRAME_LENGTH, ...times };
         const options = { processor: processors.driver, signal };
@@ -78,7 +83,7 @@ function plotOf(measured: readonly Measured[]): LinePlot {
   };
 }
 
-function describe(measured: readonly Measured[]): SectionResult {
+function describe({ result: measured, note }: Gauged<Measured[]>): SectionResult {
   return {
     title: 'Processor time',
     what:
@@ -102,6 +107,7 @@ function describe(measured: readonly Measured[]): SectionResult {
     notes: [
       'Who polls has a processor for it in any case; the time for each frame says only what it is divided by. What polling ' +
         'costs at full rate is in the section of the driver alone.',
+      note,
     ],
   };
 }
@@ -110,5 +116,5 @@ export const load: Section = {
   name: 'load',
   title: 'Processor time',
   seconds: ({ quick, rounds }) => 3 + waysOf(quick).length * (quick ? 1 : 2 * rounds),
-  run: async (context) => describe(await measure(context)),
+  run: async (context) => describe(await withGauge((look) => measure(context, look))),
 };

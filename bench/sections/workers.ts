@@ -3,6 +3,7 @@ import { chooseProcessors } from '../lib/processors.js';
 import { runProgram } from '../lib/run-program.js';
 import { median, rounded } from '../lib/statistics.js';
 import { withBackend } from '../lib/with-backend.js';
+import { withGauge, type Gauged } from '../lib/with-gauge.js';
 import type { PairsAnswer, PairsRequest } from '../programs/pairs.js';
 import type { Cell, LinePlot, SectionResult } from '../result.js';
 import type { BenchContext, Section } from '../section.js';
@@ -13,7 +14,7 @@ const OPERATIONS = ['receive', 'transmit'] as const;
 const WORKERS = [1, 2, 3, 4];
 const QUICK_WORKERS = [1, 2];
 const BURST = 32;
-const FRAME_LENGTH = 60;
+const FRAME_LENGTH = 64;
 
 const waysOf = (quick: boolean): Way[] =>
   OPERATIONS.flatMap((operation) =>
@@ -25,7 +26,10 @@ interface Measured {
   readonly answers: readonly PairsAnswer[];
 }
 
-async function measure({ quick, rounds, signal, steps }: BenchContext): Promise<Measured[]> {
+async function measure(
+  { quick, rounds, signal, steps }: BenchContext,
+  look: () => Promise<unknown>,
+): Promise<Measured[]> {
   const processors = chooseProcessors();
   const measured = waysOf(quick).map((way) => ({ way, answers: [] as PairsAnswer[] }));
   const turns = quick ? 1 : rounds;
@@ -33,6 +37,7 @@ async function measure({ quick, rounds, signal, steps }: BenchContext): Promise<
   steps.expect(turns * measured.length);
   for (let turn = 0; turn < turns; turn += 1) {
     for (const { way, answers } of measured) {
+      await look();
       steps.begin(`${way.operation}, ${way.workers} workers`);
       const forward = way.operation === 'receive' ? 'txonly' : 'rxonly';
       const answer = await withBackend({ forward, queues: way.workers, processors, signal }, (socket) => {
@@ -103,7 +108,7 @@ function plotOf(all: readonly Measured[]): LinePlot {
   };
 }
 
-function describe(all: readonly Measured[]): SectionResult {
+function describe({ result: all, note }: Gauged<Measured[]>): SectionResult {
   return {
     title: 'Queue pairs in workers',
     what:
@@ -134,6 +139,7 @@ function describe(all: readonly Measured[]): SectionResult {
         'rings and buffers push each other out of the cache, and into the time that frames wait while a worker does not run. ' +
         'With a processor for each worker there is neither.',
       'The last column is the first one multiplied, for as long as the backend keeps up: it needs processors of its own, too.',
+      note,
     ],
   };
 }
@@ -142,5 +148,5 @@ export const workers: Section = {
   name: 'workers',
   title: 'Queue pairs in workers',
   seconds: ({ quick, rounds }) => waysOf(quick).length * (quick ? 3 : 4 * rounds),
-  run: async (context) => describe(await measure(context)),
+  run: async (context) => describe(await withGauge((look) => measure(context, look))),
 };

@@ -10,7 +10,7 @@ const frame = new Uint8Array(request.frameLength).fill(0xff, 0, 6);
 
 function receive(): number {
   const count = device.receive(batch, request.burst);
-  for (let i = 0; i < count; i += 1) batch[i].release();
+  device.releaseBatch(batch, count);
   return count;
 }
 
