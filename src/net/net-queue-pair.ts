@@ -1,5 +1,6 @@
 import { UsageError } from '../errors.js';
 import { PacketBuffer } from '../memory/packet-buffer.js';
+import { requireList } from './arguments.js';
 import type { PairDatapath } from './pair-datapath.js';
 import { poolExhausted } from './sender.js';
 import { pairSnapshot } from './snapshot.js';
@@ -44,6 +45,7 @@ export class NetQueuePair {
   /** As `receive()` of the device, for this pair alone. */
   receive(batch: PacketBuffer[], max: number = BURST): number {
     if (this.gate.state !== 'running') return this.gate.idle();
+    requireList('The batch', batch);
     checkCount('max', max);
     const count = this.datapath.queues.receive.receive(batch, max);
     if (count === 0) this.gate.throwIfBroken();
@@ -71,6 +73,7 @@ export class NetQueuePair {
   /** As `allocateBatch()` of the device, from the buffers of this pair. */
   allocateBatch(batch: PacketBuffer[], count: number): number {
     this.gate.checkOpen();
+    requireList('The batch', batch);
     checkCount('count', count);
     const { pool, transmit } = this.datapath.queues;
     const taken = pool.takeBatch(batch, 0, count);
@@ -100,8 +103,8 @@ export class NetQueuePair {
   }
 
   /** Whether the packet belongs to this pair. @internal */
-  owns(packet: PacketBuffer | undefined): boolean {
-    return packet !== undefined && this.datapath.queues.pool.packets[packet.index] === packet;
+  owns(packet: PacketBuffer | null | undefined): boolean {
+    return packet?.pool === this.datapath.queues.pool;
   }
 
   /** @internal */

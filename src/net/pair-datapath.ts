@@ -150,6 +150,11 @@ export class PairDatapath {
     return this.options.frames.deliverFrom(this.queues.receive, max);
   }
 
+  /** Takes back what the device has finished, so that the counters tell of it. Otherwise that waits until it is needed. */
+  settle(): void {
+    if (this.active && !this.queues.transmit.paused) this.pump();
+  }
+
   /** Looks whether a queue broke, and tells. */
   checkQueues(): void {
     if (!this.active) return;

@@ -23,7 +23,9 @@ export function pairTotals(pair: PairDatapath, leases: Leases): QueuePairStatist
 }
 
 /** Reads all counters of a queue pair. */
-export function pairSnapshot({ queues, interrupts }: PairDatapath): QueuePairStatistics {
+export function pairSnapshot(pair: PairDatapath): QueuePairStatistics {
+  pair.settle();
+  const { queues, interrupts } = pair;
   const { receive, transmit, pool } = queues;
   const { short, offload, iteratorFull } = receive.drops;
   return {

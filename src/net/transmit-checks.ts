@@ -5,7 +5,7 @@ import { UsageError } from '../errors.js';
 import { OWNED_AS_SEGMENT, OWNED_BY_USER, OWNED_TOGETHER } from '../memory/packet-constants.js';
 import { GSO, type PacketBuffer } from '../memory/packet-buffer.js';
 import type { PacketPool } from '../memory/packet-pool.js';
-import { isBytes } from './arguments.js';
+import { describe, isBytes } from './arguments.js';
 import { descriptorsFor } from './buffer-chain.js';
 import { ETHERNET_HEADER_SIZE, VLAN_TAG_SIZE } from './header.js';
 import type { TransmitOffloads } from './transmit-offloads.js';
@@ -108,7 +108,7 @@ export class TransmitChecks {
   }
 
   private startRefusal(packet: PacketBuffer, least: number): UsageError {
-    return new UsageError('FRAME_TOO_LONG', `Packet ${packet.index} starts at ${packet.start}`, {
+    return new UsageError('FRAME_TOO_LONG', `Packet ${packet.index} starts at ${describe(packet.start)}`, {
       remedy:
         least === 0
           ? 'Give a whole number, 0 or more.'
@@ -117,8 +117,9 @@ export class TransmitChecks {
   }
 
   private segmentRefusal(packet: PacketBuffer): UsageError {
-    if (packet.length < 0) return this.lengthRefusal(packet.length);
-    const what = `Packet ${packet.index} has ${packet.length} bytes from ${packet.start} on`;
+    const { length } = packet;
+    if (Number.isFinite(length) && length < 0) return this.lengthRefusal(length);
+    const what = `Packet ${packet.index} has ${describe(length)} bytes from ${packet.start} on`;
     return new UsageError('FRAME_TOO_LONG', what, {
       remedy: `Its buffer ends at ${packet.bytes.length}; give whole numbers.`,
     });

@@ -3,6 +3,7 @@
  */
 import { UsageError } from '../errors.js';
 import { CHECKSUM, GSO, type PacketBuffer } from '../memory/packet-buffer.js';
+import { describe } from './arguments.js';
 import type { FeatureName } from './feature-table.js';
 import type { NegotiatedFeatures } from './features.js';
 import {
@@ -105,14 +106,16 @@ export class TransmitOffloads {
     if (inside) return undefined;
     return invalid(
       packet,
-      `has ${total} bytes, and its checksum at ${checksumStart} + ${checksumOffset}, over what follows ${checksumStart}`,
+      `has ${total} bytes, and its checksum at ${describe(checksumStart)} + ${describe(checksumOffset)}, over what follows ${describe(checksumStart)}`,
     );
   }
 
   private refusalOfSegmentation(packet: PacketBuffer, total: number): UsageError | undefined {
-    const kind = KINDS[packet.gso];
     // Whatever a program without types may have put there.
-    if (!Object.hasOwn(KINDS, packet.gso)) return invalid(packet, `has gso ${String(packet.gso)}`);
+    if (!Number.isInteger(packet.gso) || !Object.hasOwn(KINDS, packet.gso)) {
+      return invalid(packet, `has gso ${describe(packet.gso)}`);
+    }
+    const kind = KINDS[packet.gso];
     if (!this.features.has(kind.feature)) {
       return notNegotiated(
         packet,
@@ -150,7 +153,7 @@ export class TransmitOffloads {
     if (isWhole(gsoSize, 1, room)) return undefined;
     return invalid(
       packet,
-      `has gsoSize ${gsoSize}, and there is room for 1 to ${room} bytes behind its headers`,
+      `has gsoSize ${describe(gsoSize)}, and there is room for 1 to ${room} bytes behind its headers`,
     );
   }
 }

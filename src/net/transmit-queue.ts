@@ -3,7 +3,7 @@
  * (VIRTIO 1.3, 5.1.6.2).
  */
 import { UsageError } from '../errors.js';
-import { CHECKSUM_NEEDED, OWNED_BY_USER } from '../memory/packet-constants.js';
+import { CHECKSUM_NEEDED, NO_GSO, OWNED_BY_USER } from '../memory/packet-constants.js';
 import type { PacketBuffer } from '../memory/packet-buffer.js';
 import type { PacketPool } from '../memory/packet-pool.js';
 import type { QueueAccess } from '../transport/transport.js';
@@ -194,23 +194,27 @@ export class TransmitQueue {
     void (words[0] | whole[0] | halves[0] | lengths[0] | tokens[0]);
     let at = from;
     let bytes = 0;
-    for (; at < most; at = (at + 1) | 0) {
-      const packet = batch[at];
-      if (packet?.pool !== pool || !isPlain(packet)) break;
-      const { start, length, index, offset } = packet;
-      // Whole numbers, and no VLAN tag: the rest is sorted out below.
-      if ((start | 0) !== start || (length | 0) !== length || start < headerSize) break;
-      if (length < ETHERNET_HEADER_SIZE || length > longest || start + length > stride) break;
-      // A header that is not on a word boundary is written by the slower way.
-      if ((start & 3) !== 0) break;
-      const word = ((offset + start) | 0) >>> 2;
-      clearHeader(words, word);
-      if (hasLongHeader) clearHeaderTail(words, word);
-      packet.takeBack();
-      tokens[(at - from) | 0] = index;
-      halves[index << 1] = (whole[index] + start - headerSize) | 0;
-      lengths[index] = (length + headerSize) | 0;
-      bytes += length;
+    try {
+      for (; at < most; at = (at + 1) | 0) {
+        const packet = batch[at];
+        if (packet?.pool !== pool || !isPlain(packet)) break;
+        const { start, length, index, offset } = packet;
+        // Whole numbers, and no VLAN tag: the rest is sorted out below.
+        if ((start | 0) !== start || (length | 0) !== length || start < headerSize) break;
+        if (length < ETHERNET_HEADER_SIZE || length > longest || start + length > stride) break;
+        // A header that is not on a word boundary is written by the slower way.
+        if ((start & 3) !== 0) break;
+        const word = ((offset + start) | 0) >>> 2;
+        clearHeader(words, word);
+        if (hasLongHeader) clearHeaderTail(words, word);
+        packet.takeBack();
+        tokens[(at - from) | 0] = index;
+        halves[index << 1] = (whole[index] + start - headerSize) | 0;
+        lengths[index] = (length + headerSize) | 0;
+        bytes += length;
+      }
+    } catch {
+      // A field is nothing to compute with, a BigInt for example. What was admitted by then must get into the ring.
     }
     if (at === from) return from;
     this.counters.bytes += bytes;
@@ -316,11 +320,12 @@ function needsHeaderApart({ features, legacy }: TransmitOptions): boolean {
   return legacy && !features.has('VIRTIO_F_ANY_LAYOUT');
 }
 
-/** Whether a packet is the user's alone, of one buffer, and asks nothing of the device: partial checksums are odd numbers. */
+/** Whether a packet is the user's alone, of one buffer, and asks nothing of the device. */
 function isPlain(packet: PacketBuffer): boolean {
   return (
     packet.owner === OWNED_BY_USER &&
     packet.following === undefined &&
-    ((packet.checksum & CHECKSUM_NEEDED) | packet.gso) === 0
+    packet.checksum !== CHECKSUM_NEEDED &&
+    packet.gso === NO_GSO
   );
 }

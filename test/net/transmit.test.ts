@@ -22,6 +22,13 @@ function packets({ device }: Bench, count: number, length = 60): PacketBuffer[] 
   return Array.from({ length: count }, (_, n) => device.allocate().setFrame(numberedFrame(n, length)));
 }
 
+/** A value that nothing can be computed with. */
+const failing = {
+  valueOf(): never {
+    throw new Error('computed with');
+  },
+};
+
 describe('transmit()', () => {
   // Proves: net/packet-transmission/1
   it('sends a burst with one notification', async () => {
@@ -127,6 +134,45 @@ describe('transmit()', () => {
     expect(it.sent.length).toBe(1);
   });
 
+  it.each(
+    ['start', 'length', 'checksum', 'gso'].flatMap((field) =>
+      [64n, Symbol('60'), NaN, '60', 60.5, 2 ** 31, -1, {}, undefined, failing].map((value) => ({
+        field,
+        value,
+      })),
+    ),
+  )('ends a burst before a packet whose $field is $value, and loses none', async ({ field, value }) => {
+    const it = await start({}, { queueSize: 8, poolSize: 12 });
+    const burst = packets(it, 3);
+    const [, bad] = burst;
+    const before: unknown = Reflect.get(bad, field);
+    Reflect.set(bad, field, value);
+    // But for the one number that stands for a partial checksum, all others ask nothing.
+    const taken = field === 'checksum' ? 3 : 1;
+    expect(it.device.transmit(burst)).toBe(taken);
+    expect(it.sent.length).toBe(taken);
+    if (taken === 1) {
+      expect(() => it.device.transmit([bad])).toThrow(
+        expect.objectContaining({ code: expect.stringMatching(/^(FRAME_TOO_|OFFLOAD_INVALID)/) as string }),
+      );
+      Reflect.set(bad, field, before);
+      expect(it.device.transmit([bad, burst[2]])).toBe(2);
+    }
+    expect(it.device.statistics()).toMatchObject({
+      transmit: { frames: 3, bytes: 180, completed: 3 },
+      pool: { available: 4 },
+    });
+  });
+
+  it('tells of what the device has finished, though nobody has looked since', async () => {
+    const it = await start({}, { queueSize: 8, poolSize: 12 });
+    it.sim.holdTransmit(true);
+    expect(it.device.transmit(packets(it, 2))).toBe(2);
+    expect(it.device.statistics()).toMatchObject({ transmit: { completed: 0 }, pool: { available: 2 } });
+    it.sim.holdTransmit(false);
+    expect(it.device.statistics()).toMatchObject({ transmit: { completed: 2 }, pool: { available: 4 } });
+  });
+
   it('refuses a packet that is not the caller’s', async () => {
     const it = await start();
     const notOwned = withCode('PACKET_NOT_OWNED');
@@ -170,6 +216,19 @@ describe('transmit()', () => {
     expect(it.device.allocateBatch(batch, 100)).toBe(7);
     expect(() => it.device.allocate()).toThrow(withCode('POOL_EXHAUSTED'));
     for (const packet of batch) if (packet.owner === 1) packet.release();
+  });
+});
+
+describe('bursts', () => {
+  it.each([undefined, null, {}, 'text'] as unknown[])('have a list to go to: not %s', async (list) => {
+    const it = await start({}, { queueSize: 8, poolSize: 12 });
+    for (let n = 0; n < 3; n += 1) it.sim.inject(numberedFrame(n));
+    const wrong = list as PacketBuffer[];
+    expect(() => it.device.receive(wrong)).toThrow(withCode('OPTION_INVALID'));
+    expect(() => it.device.allocateBatch(wrong, 2)).toThrow(withCode('OPTION_INVALID'));
+    const batch: PacketBuffer[] = [];
+    expect(it.device.receive(batch)).toBe(3);
+    expect(it.device.allocateBatch(batch, 10)).toBe(4);
   });
 });
 
