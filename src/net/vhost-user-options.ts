@@ -16,7 +16,7 @@ export interface VhostUserOptions {
   readonly timeout?: number;
   /** MAC address of the card, as text; by default the one that the backend tells, or a random one. */
   readonly mac?: string;
-  /** MTU of the card in bytes, told to a backend that wants to know it; 1500 by default. */
+  /** MTU of the card in bytes, told to a backend that wants to know it; by default what the backend tells, or 1500. */
   readonly mtu?: number;
 }
 

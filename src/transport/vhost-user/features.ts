@@ -27,7 +27,7 @@ const PASSED_ON = [
 /**
  * The features of the device, made of both sides.
  *
- * @param hasMtu - whether the front-end was told an MTU
+ * @param hasMtu - whether there is an MTU to tell the driver
  */
 export function offeredFeatures({ features, protocol }: Greeting, hasMtu: boolean): bigint {
   const hasQueues = (protocol & PROTOCOL_FEATURE.MQ) !== 0n && (features & NET_MQ) !== 0n;

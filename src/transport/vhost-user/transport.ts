@@ -18,7 +18,7 @@ import {
   type QueueLayout,
   type Transport,
 } from '../transport.js';
-import { VhostUserConfig, type CardSettings } from './config-space.js';
+import { mtuOf, VhostUserConfig, type CardSettings } from './config-space.js';
 import type { Connection } from './connection.js';
 import { acceptedFeatures, offeredFeatures } from './features.js';
 import { isDisconnect, isRefusal } from './failures.js';
@@ -60,6 +60,7 @@ export class VhostUserTransport implements Transport {
 
   readonly #link: Link;
   readonly #log: Logger;
+  /** What the program says. */
   readonly #mtu: number | undefined;
   readonly #config: VhostUserConfig;
   readonly #events = new RingEvents();
@@ -116,7 +117,9 @@ export class VhostUserTransport implements Transport {
   }
 
   readDeviceFeatures(): bigint {
-    return this.#link.use((_, greeting) => offeredFeatures(greeting, this.#mtu !== undefined));
+    return this.#link.use((_, greeting) => {
+      return offeredFeatures(greeting, (this.#mtu ?? mtuOf(greeting)) !== undefined);
+    });
   }
 
   writeDriverFeatures(features: bigint): void {
