@@ -1,3 +1,6 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import { setImmediate as turn, setTimeout as sleep } from 'node:timers/promises';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { EventFd } from '../../src/native/event-fd.js';
@@ -27,6 +30,19 @@ describe('EventFd', () => {
     for (let i = 0; i < 3; i++) event.signal();
     expect(event.drain()).toBe(3);
     expect(event.drain()).toBe(0);
+    event.close();
+  });
+
+  it('is drained without waiting, whatever another process that has it has chosen', async () => {
+    const event = EventFd.create();
+    // As the standard input of a process it is made one that waits, for all; so that this test ends, it is signalled then.
+    const signal = "sleep 1; printf '\\001\\0\\0\\0\\0\\0\\0\\0' >&0";
+    const other = spawn('/bin/sh', ['-c', signal], { stdio: [event.fd, 'ignore', 'ignore'] });
+    const ended = once(other, 'exit');
+    expect(readFileSync(`/proc/self/fdinfo/${event.fd}`, 'utf8')).not.toMatch(/^flags:\s+\d*4\d{3}$/m);
+    expect(event.drain()).toBe(0);
+    await ended;
+    expect(event.drain()).toBe(1);
     event.close();
   });
 
