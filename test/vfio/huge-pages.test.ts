@@ -67,4 +67,11 @@ describe('freeHugePages', () => {
     expect(freeHugePages('2M', system.sysfsRoot)).toBe(4);
     expect(freeHugePages('1G', system.sysfsRoot)).toBe(0);
   });
+
+  it('counts on none where it may not see them', () => {
+    const folder = join(system.sysfsRoot, 'kernel/mm/hugepages/hugepages-2048kB');
+    mkdirSync(join(folder, 'free_hugepages'), { recursive: true });
+    expect(freeHugePages('2M', system.sysfsRoot)).toBe(0);
+    expect(freeHugePages('2M', join(system.sysfsRoot, 'kernel'))).toBe(0);
+  });
 });

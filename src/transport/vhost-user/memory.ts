@@ -17,8 +17,11 @@ import type { MemoryTableEntry } from './messages.js';
 export const MOST_ARENAS = 8;
 /** Addresses begin here, clear of the first ones: 0 looks like an error to many. */
 const FIRST_ADDRESS = 0x1000_0000;
-/** Smallest file of usual pages, of which only what is used takes memory; and of huge pages, which are taken at once. */
-const LEAST_SIZE = 2 ** 26;
+/**
+ * Smallest file of usual pages, of which only what is used takes memory, unless the backend locks all of its own; and of
+ * huge pages, which are taken at once.
+ */
+const LEAST_SIZE = 2 ** 24;
 const LEAST_HUGE_SIZE = 2 ** 22;
 
 /** The memory as the backend is told of it. */

@@ -73,7 +73,7 @@ describe('memory that is shared with a vhost-user backend', () => {
       expect.objectContaining({ code: 'IOVA_EXHAUSTED' }),
     );
     const sizes = memory.table.entries.map(({ size }) => size / MIB);
-    expect(sizes).toEqual([64, 64, 128, 256]);
+    expect(sizes).toEqual([40, 40, 80, 160]);
     expect(sizes.length).toBeLessThan(MOST_ARENAS);
     const ranges = memory.table.entries.map(({ guestAddress, size }) => [guestAddress, guestAddress + size]);
     for (const [start, end] of ranges) {

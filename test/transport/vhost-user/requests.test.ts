@@ -71,6 +71,15 @@ describe('a vhost-user backend', () => {
     });
   }
 
+  it('may answer in pieces', async () => {
+    await backend.play({ pieces: true, config: configOf(MAC, 1500) });
+    const device = await open();
+    await device.start();
+    expect(device.mac).toBe('02:00:00:01:02:03');
+    await device.close();
+    expect(await backend.asked()).toContain('GET_VRING_BASE');
+  });
+
   it('gives the card its address and MTU, where it tells those', async () => {
     await backend.play({ config: configOf(MAC, 9000) });
     const device = await open();
