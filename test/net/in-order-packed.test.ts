@@ -4,6 +4,7 @@
  */
 import { expect, it } from 'vitest';
 import './changes.test.js';
+import './mixed-use.test.js';
 import './receive.test.js';
 import './sender.test.js';
 import './stalls.test.js';

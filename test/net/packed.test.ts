@@ -6,6 +6,7 @@ import { describe, expect, it } from 'vitest';
 import './changes.test.js';
 import './failing-calls.test.js';
 import './failing-recovery.test.js';
+import './mixed-use.test.js';
 import './open-close.test.js';
 import './queue-pairs.test.js';
 import './queue-reset.test.js';
