@@ -187,9 +187,7 @@ export class VhostUserTransport implements Transport {
     if (classNumber !== SET_PAIRS.class || command !== SET_PAIRS.command || data.length !== 2) return false;
     const pairs = data[0] + 256 * data[1];
     if (pairs < 1 || pairs > this.#link.greeting.queuePairs) return false;
-    this.#pairs = pairs;
-    if (this.#handedOver) this.#link.use((connection, greeting) => this.#enableUsed(connection, greeting));
-    return true;
+    return this.#usePairs(pairs);
   }
 
   enableInterrupts(queues: number, handlers: InterruptHandlers): void {
@@ -305,6 +303,25 @@ export class VhostUserTransport implements Transport {
     if (this.#mtu === undefined || (protocol & PROTOCOL_FEATURE.NET_MTU) === 0n) return;
     if ((features & this.#accepted & NET_MTU) !== 0n)
       connection.set('NET_SET_MTU', encodeU64(BigInt(this.#mtu)));
+  }
+
+  /** Says whether the backend does that; where not, it is told to use as many as before. */
+  #usePairs(pairs: number): boolean {
+    const before = this.#pairs;
+    this.#pairs = pairs;
+    if (!this.#handedOver) return true;
+    return this.#link.use((connection, greeting) => {
+      try {
+        this.#enableUsed(connection, greeting);
+        return true;
+      } catch (error) {
+        this.#pairs = before;
+        if (!isRefusal(error)) throw error;
+        this.#log.warn({ device: this.name, err: error, pairs }, 'backend does not use so many queue pairs');
+        this.#enableUsed(connection, greeting);
+        return false;
+      }
+    });
   }
 
   #enableUsed(connection: Connection, greeting: Greeting): void {

@@ -12,8 +12,13 @@ export const FEATURES =
 /** MQ, REPLY_ACK, NET_MTU, CONFIG, STATUS. */
 export const PROTOCOL = 0b1_0000_0010_0001_1001n;
 
-interface Told {
-  readonly asked?: string[];
+/** What it was asked on a connection, and which rings it was told to use, or no longer, in turn. */
+export interface Conversation {
+  readonly asked: string[];
+  readonly enables: [queue: number, value: number][];
+}
+
+interface Told extends Partial<Conversation> {
   readonly ready?: boolean;
 }
 
@@ -46,7 +51,13 @@ export class BackendProcess {
 
   /** What it was asked on the connection that ended last. */
   async asked(): Promise<string[]> {
-    return (await this.hear('asked')) ?? [];
+    return (await this.conversation()).asked;
+  }
+
+  /** The one that ended last. */
+  async conversation(): Promise<Conversation> {
+    const { asked = [], enables = [] } = await this.hear('asked');
+    return { asked, enables };
   }
 
   async stop(): Promise<void> {
@@ -55,9 +66,9 @@ export class BackendProcess {
     await ended;
   }
 
-  private async hear<Name extends keyof Told>(name: Name): Promise<Told[Name]> {
+  private async hear(name: keyof Told): Promise<Told> {
     while (!this.told.some((told) => told[name] !== undefined)) await once(this.child, 'message');
     const at = this.told.findIndex((told) => told[name] !== undefined);
-    return this.told.splice(0, at + 1)[at][name];
+    return this.told.splice(0, at + 1)[at];
   }
 }

@@ -6,7 +6,8 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { NetDevice, type NetDeviceOptions } from '../../../src/index.js';
 import { buildShim } from '../../native/build-shim.js';
-import { BackendProcess, FEATURES, PROTOCOL } from './backend-process.js';
+import { BackendProcess, FEATURES, PROTOCOL, type Conversation } from './backend-process.js';
+import type { Script } from './fixtures/script.js';
 
 const STATUS = 1n << 16n;
 const RESET_DEVICE = 1n << 13n;
@@ -78,6 +79,31 @@ describe('a vhost-user backend', () => {
     expect(device.mac).toBe('02:00:00:01:02:03');
     await device.close();
     expect(await backend.asked()).toContain('GET_VRING_BASE');
+  });
+
+  it('that does not take a number of queue pairs is left with the one that it had', async () => {
+    const play = async (script: Partial<Script>): Promise<Conversation> => {
+      await backend.play(script);
+      const device = await open({ queuePairs: 2 });
+      await device.start();
+      await device.setQueuePairs(1);
+      const setting = device.setQueuePairs(2);
+      if (script.fault === undefined) await setting;
+      else await expect(setting).rejects.toMatchObject({ code: 'CONTROL_COMMAND_REFUSED' });
+      expect([device.state, device.queuePairs]).toEqual(['running', script.fault === undefined ? 2 : 1]);
+      await device.close();
+      return backend.conversation();
+    };
+    const { asked, enables } = await play({});
+    const use = (pairs: number): [number, number][] =>
+      [0, 1, 2, 3].map((queue) => [queue, +(queue < 2 * pairs)]);
+    const none = [0, 1, 2, 3].map((queue) => [queue, 0]);
+    // As it begins, and as it was opened.
+    const started = [...use(1), ...use(2)];
+    expect(enables).toEqual([...started, ...use(1), ...use(2), ...none]);
+    const turns = asked.flatMap((name, index) => (name === 'SET_VRING_ENABLE' ? [index] : []));
+    const refused = await play({ fault: 'refuse', at: turns[3 * 4 + 2] });
+    expect(refused.enables).toEqual([...started, ...use(1), ...use(2).slice(0, 3), ...use(1), ...none]);
   });
 
   it('gives the card its address and MTU, where it tells those', async () => {
