@@ -21,7 +21,7 @@ function forward(from: NetDevice, to: NetDevice, most: number): number {
   if (from === to) return send(to, batch, count);
   const room = to.allocateBatch(copies, count);
   for (let i = 0; i < room; i += 1) copies[i].setFrame(batch[i].frame);
-  for (let i = 0; i < count; i += 1) batch[i].release();
+  from.releaseBatch(batch, count);
   return send(to, copies, room);
 }
 

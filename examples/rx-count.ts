@@ -16,7 +16,7 @@ const batch: PacketBuffer[] = [];
 /** Takes what has come, up to `most` frames, and gives the buffers back at once. */
 function receive(device: NetDevice, most: number): number {
   const count = device.receive(batch, most);
-  for (let i = 0; i < count; i += 1) batch[i].release();
+  device.releaseBatch(batch, count);
   return count;
 }
 

@@ -47,6 +47,7 @@ export class NetQueuePair {
     if (this.gate.state !== 'running') return this.gate.idle();
     requireList('The batch', batch);
     checkCount('max', max);
+    checkBatch(batch);
     const count = this.datapath.queues.receive.receive(batch, max);
     if (count === 0) this.gate.throwIfBroken();
     return count;
@@ -75,6 +76,7 @@ export class NetQueuePair {
     this.gate.checkOpen();
     requireList('The batch', batch);
     checkCount('count', count);
+    checkBatch(batch);
     const { pool, transmit } = this.datapath.queues;
     const taken = pool.takeBatch(batch, 0, count);
     if (taken === count || this.gate.state !== 'running' || transmit.reclaim() === 0) return taken;
@@ -127,14 +129,22 @@ export class NetQueuePair {
 }
 
 /**
- * Checks a burst to transmit.
+ * Checks a burst to transmit, or to give back.
  *
  * @throws UsageError OPTION_INVALID
  */
 export function checkBurst(batch: readonly PacketBuffer[], count: number): void {
   checkCount('count', count);
+  checkBatch(batch);
   if (count <= batch.length) return;
-  throw new UsageError('OPTION_INVALID', `${count} packets are to be sent from a batch of ${batch.length}`);
+  throw new UsageError('OPTION_INVALID', `The batch holds ${batch.length} packets, not ${count}`, {
+    remedy: 'Give the number of packets that are in it as count.',
+  });
+}
+
+/** Frames that were taken from the ring for what is no array would be lost. */
+function checkBatch(batch: unknown): void {
+  if (!Array.isArray(batch)) requireList('The batch', batch);
 }
 
 /** Releases what is no plain packet of the pair's own: with segments, retained elsewhere, or of another pair. */

@@ -34,6 +34,26 @@ describe('receive()', () => {
     expect(device.statistics().receive).toMatchObject({ frames: 5, bytes: 60 + 61 + 62 + 63 + 64 });
   });
 
+  it('refuses a batch that is no array before a frame is taken for it, as the other burst calls do', async () => {
+    const { sim, device } = await start();
+    for (let n = 0; n < 3; n += 1) sim.inject(numberedFrame(n));
+    const free = device.statistics().pool.available;
+    for (const wrong of [undefined, null, 'batch', {}, new Set()]) {
+      const batch = wrong as PacketBuffer[];
+      expect(() => device.receive(batch)).toThrow(withCode('OPTION_INVALID'));
+      expect(() => device.allocateBatch(batch, 1)).toThrow(withCode('OPTION_INVALID'));
+      expect(() => device.transmit(batch, 1)).toThrow(withCode('OPTION_INVALID'));
+      expect(() => device.releaseBatch(batch, 1)).toThrow(withCode('OPTION_INVALID'));
+    }
+    expect(() => device.releaseBatch([], 1)).toThrow(
+      'The batch holds 0 packets, not 1. Give the number of packets',
+    );
+    expect(device.statistics().pool.available).toBe(free);
+    const batch: PacketBuffer[] = [];
+    expect(device.receive(batch)).toBe(3);
+    release(batch);
+  });
+
   // Proves: net/setting-up-receive-buffers/2, net/device-configuration-layout/7
   it.each([1500, 9000, 68])('has room for the longest frame of an MTU of %i', async (mtu) => {
     const { sim, device } = await start({ mtu });

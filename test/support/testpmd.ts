@@ -18,6 +18,8 @@ export interface TestpmdOptions {
   /** Arguments of the vhost device beside these. */
   readonly device?: string;
   readonly processors?: string;
+  /** Its arguments in place of those that all of these amount to; the path is that of the socket in them. */
+  readonly words?: readonly string[];
 }
 
 const START_MS = 20_000;
@@ -56,7 +58,7 @@ export class Testpmd {
   /** Starts it, and waits until its socket is there, or, where it connects, until it runs. */
   static async start(options: TestpmdOptions): Promise<Testpmd> {
     const { environment, path } = dpdkProgram(await provideDpdk({ onProgress: () => undefined }));
-    const words = ['--pdeathsig', 'KILL', '--', path, ...argumentsOf(options)];
+    const words = ['--pdeathsig', 'KILL', '--', path, ...(options.words ?? argumentsOf(options))];
     const env = { ...process.env, ...environment };
     const testpmd = new Testpmd(spawn('setpriv', words, { env, stdio: ['pipe', 'pipe', 'pipe'] }));
     const isUp = (): boolean =>
