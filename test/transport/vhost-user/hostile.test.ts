@@ -17,7 +17,7 @@ const INVALID = ['VHOST_USER_MESSAGE_INVALID'];
 const CODES: Record<Fault, readonly string[]> = {
   close: ['VHOST_USER_DISCONNECTED'],
   silence: ['VHOST_USER_TIMEOUT'],
-  refuse: ['VHOST_USER_REFUSED', 'DEVICE_FEATURES_REFUSED'],
+  refuse: ['VHOST_USER_REFUSED', 'DEVICE_FEATURES_REFUSED', 'CONTROL_COMMAND_REFUSED'],
   'other-request': INVALID,
   'other-version': INVALID,
   'no-reply-flag': INVALID,
