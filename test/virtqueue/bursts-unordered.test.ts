@@ -38,4 +38,25 @@ describe.each(KINDS.filter(({ name }) => name === 'packed'))('bursts on a $name 
     expect(ring.takeBurst(tokens, new Int32Array(5), 5)).toBe(1);
     expect(ring).toMatchObject({ outstanding: 0, freeDescriptors: 5 });
   });
+
+  it('load each flag once, across the end of the ring too', () => {
+    const { ring, attach } = make({ size: 5, indirectEntries: 0 });
+    const device = attach();
+    const table = new BufferTable(5);
+    table.lengths.fill(9);
+    const tokens = new Int32Array(5);
+    const goThrough = (added: readonly number[]): number => {
+      ring.addWritableBurst(Int32Array.from(added), added.length, table);
+      ring.publish();
+      for (let taken = device.take(); taken !== undefined; taken = device.take()) device.return(taken.id, 1);
+      const load = vi.spyOn(Atomics, 'load');
+      expect(ring.takeBurst(tokens, new Int32Array(5), 5)).toBe(added.length);
+      const loads = load.mock.calls.length;
+      load.mockRestore();
+      return loads;
+    };
+    expect(goThrough([0, 1, 2])).toBe(5);
+    expect(goThrough([3, 4, 0, 1])).toBe(6);
+    expect([...tokens]).toEqual([3, 4, 0, 1, 0]);
+  });
 });

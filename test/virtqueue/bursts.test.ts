@@ -7,6 +7,7 @@ import { PlainMemory } from '../support/plain-memory.js';
 import { KINDS } from './burst-sides.js';
 import { goRound, playBursts } from './burst-world.js';
 import { PackedDevice } from './packed-device.js';
+import type { Taken } from './device.js';
 import { SplitDevice } from './split-device.js';
 
 describe.each(KINDS)('bursts on a $name ring', ({ make, sizes }) => {
@@ -120,5 +121,38 @@ describe('buffers that come back to where they were', () => {
     const others = buffersFrom(0x100_1000);
     expect(round(it, others, [4, 0, 2, 1])).toEqual([0x100_5000, 0x100_1000, 0x100_3000, 0x100_2000]);
     expect(round(it, buffers, [4, 0, 2, 1])).toEqual([0x5000, 0x1000, 0x3000, 0x2000]);
+  });
+
+  it('are described anew after a reset, which has emptied the ring', () => {
+    const it = rig();
+    expect(round(it, buffers, [0, 1, 2, 3])).toEqual([0x1000, 0x2000, 0x3000, 0x4000]);
+    it.ring.addWritableBurst(Int32Array.of(0, 1), 2, buffers);
+    const outstanding: number[] = [];
+    it.ring.reset((token) => outstanding.push(token));
+    expect(outstanding).toEqual([0, 1]);
+    const device = new SplitDevice(it.memory, it.ring.layout, false);
+    expect(round({ ...it, device }, buffers, [0, 1, 2, 3])).toEqual([0x1000, 0x2000, 0x3000, 0x4000]);
+  });
+
+  it('are not taken for being there where they were added from elsewhere, and come back after that has changed', () => {
+    const { ring, device } = rig();
+    const find = (): Taken[] => {
+      ring.publish();
+      const found: Taken[] = [];
+      for (let taken = device.take(); taken !== undefined; taken = device.take()) found.push(taken);
+      return found;
+    };
+    const others = buffersFrom(0x100_1000);
+    const [back, lengths] = [new Int32Array(4), new Int32Array(4)];
+    ring.addWritableBurst(Int32Array.of(0, 1), 2, buffers);
+    const [first, second] = find();
+    // From now on the ring knows the free descriptors by the other table, and gets back what is of this one.
+    ring.addWritableBurst(Int32Array.of(2, 3), 2, others);
+    for (const { id } of [first, second, ...find()]) device.return(id, 1);
+    expect(ring.takeBurst(back, lengths, 4)).toBe(4);
+    ring.addWritableBurst(ALL, 4, others);
+    expect(find().map(({ parts }) => parts[0].address)).toEqual([
+      0x100_1000, 0x100_2000, 0x100_3000, 0x100_4000,
+    ]);
   });
 });
