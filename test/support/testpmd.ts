@@ -4,7 +4,7 @@
  */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { dpdkProgram, provideDpdk } from '../vm/dpdk-package.js';
 
@@ -24,6 +24,14 @@ export interface TestpmdOptions {
 
 const START_MS = 20_000;
 const LOOK_EVERY_MS = 20;
+
+/** The file is there a moment before anybody listens. Each line: address, references, protocol, flags, …, path. */
+function isListenedAt(path: string): boolean {
+  const accepting = / 00010000 /;
+  return readFileSync('/proc/net/unix', 'utf8')
+    .split('\n')
+    .some((line) => accepting.test(line) && line.endsWith(` ${path}`));
+}
 
 function argumentsOf(options: TestpmdOptions): string[] {
   const {
@@ -62,7 +70,7 @@ export class Testpmd {
     const env = { ...process.env, ...environment };
     const testpmd = new Testpmd(spawn('setpriv', words, { env, stdio: ['pipe', 'pipe', 'pipe'] }));
     const isUp = (): boolean =>
-      options.client === true ? testpmd.output.includes('Port statistics') : existsSync(options.path);
+      options.client === true ? testpmd.output.includes('Port statistics') : isListenedAt(options.path);
     await testpmd.waitUntil(isUp);
     return testpmd;
   }
