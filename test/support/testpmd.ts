@@ -25,12 +25,11 @@ export interface TestpmdOptions {
 const START_MS = 20_000;
 const LOOK_EVERY_MS = 20;
 
-/** The file is there a moment before anybody listens. Each line: address, references, protocol, flags, …, path. */
+/** The file is there a moment before anybody listens, which one of the flags says in the table of all sockets. */
 function isListenedAt(path: string): boolean {
-  const accepting = / 00010000 /;
   return readFileSync('/proc/net/unix', 'utf8')
     .split('\n')
-    .some((line) => accepting.test(line) && line.endsWith(` ${path}`));
+    .some((line) => line.includes(' 00010000 ') && line.endsWith(` ${path}`));
 }
 
 function argumentsOf(options: TestpmdOptions): string[] {
