@@ -9,6 +9,8 @@ export interface Driver {
   readonly name: string;
   /** Which port of the backend it drives. */
   readonly port: number;
+  /** Whether it goes on until it is told to end, for however long that takes. */
+  readonly isEndless: boolean;
   /** Sets frames going, for at least that many milliseconds. */
   begin(milliseconds: number): Promise<void>;
   /** Waits until it has come to rest. */
@@ -17,6 +19,7 @@ export interface Driver {
 
 /** DPDK's driver. */
 export class PeerDriver implements Driver {
+  readonly isEndless = true;
   readonly name: string;
   readonly port: number;
   private readonly testpmd: Testpmd;
@@ -65,6 +68,7 @@ export function ownWords({
 
 /** Our driver: a process for each case, as a program would be. */
 export class OwnDriver implements Driver {
+  readonly isEndless = false;
   readonly name: string;
   readonly port: number;
   private readonly program: Program;

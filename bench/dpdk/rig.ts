@@ -21,12 +21,16 @@ const PORT = { PEER: 0, VECTORIZED: 1, OWN: 2 } as const;
  * Milliseconds: until the rate has settled, which takes a virtual machine some tenths of a second after its processors
  * were idle, and for which frames are counted.
  */
-const SETTLING = 500;
-const COUNTING = 300;
-/** For how long our driver runs: all that happens meanwhile, with time to spare. */
-const RUNNING = SETTLING + COUNTING + 150;
+const TRIAL = { settling: 500, counting: 300 };
+/** What comes before the first trial of a case, and counts for nothing: code is compiled, memory touched. */
+const WARM_UP = { settling: 350, counting: 50 };
+/**
+ * For how much longer our driver runs than all that happens meanwhile should take, in milliseconds: at first, and twice as
+ * long each time that a busy machine kept us from looking before it had come to rest.
+ */
+const TO_SPARE = 150;
 /** How often a trial is tried in which a busy machine kept us from looking in time. */
-const TRIES = 5;
+const TRIES = 6;
 
 export interface RigOptions {
   /** The folder that DPDK is in. */
@@ -49,6 +53,7 @@ export class Rig {
   private readonly own: OwnDriver[] = [];
   /** Trials that were repeated since the machine was too busy. */
   late = 0;
+  private toSpare = TO_SPARE;
   private counted: TrafficCase['counted'] = 'received';
   private startCommand = 'start';
 
@@ -129,9 +134,18 @@ export class Rig {
    *
    * @throws BenchError if there were none
    */
-  async measure(driver: Driver): Promise<number> {
+  measure(driver: Driver): Promise<number> {
+    return this.tryTrial(driver, TRIAL);
+  }
+
+  /** A short trial for nothing, which fails as others do. */
+  async warmUp(driver: Driver): Promise<void> {
+    await this.tryTrial(driver, WARM_UP);
+  }
+
+  private async tryTrial(driver: Driver, times: typeof TRIAL): Promise<number> {
     for (let tries = 0; tries < TRIES; tries += 1) {
-      const frames = await this.measureOnce(driver);
+      const frames = await this.measureOnce(driver, times);
       if (frames === 0) throw new BenchError(`The backend has counted no frame of ${driver.name}.`);
       if (frames !== undefined) return frames / 1e6;
     }
@@ -139,21 +153,26 @@ export class Rig {
   }
 
   /** Frames per second; undefined if our driver may have come to rest before they were counted. */
-  private async measureOnce(driver: Driver): Promise<number | undefined> {
+  private async measureOnce(
+    driver: Driver,
+    { settling, counting }: typeof TRIAL,
+  ): Promise<number | undefined> {
     const { signal } = this.options;
+    const running = settling + counting + this.toSpare;
     await this.backend.command(`set portlist ${driver.port}`);
     const began = performance.now();
-    await driver.begin(RUNNING);
+    await driver.begin(running);
     await this.backend.command(this.startCommand);
-    await sleep(SETTLING, undefined, { signal });
+    await sleep(settling, undefined, { signal });
     await this.backend.rates(driver.port);
-    await sleep(COUNTING, undefined, { signal });
+    await sleep(counting, undefined, { signal });
     const rates = await this.backend.rates(driver.port);
-    const inTime = performance.now() - began < RUNNING;
+    const inTime = driver.isEndless || performance.now() - began < running;
     await this.backend.command('stop');
     await driver.end();
     if (inTime) return rates[this.counted];
     this.late += 1;
+    this.toSpare *= 2;
     return undefined;
   }
 

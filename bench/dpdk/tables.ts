@@ -41,9 +41,9 @@ const COLUMNS: readonly Column[] = [
   { name: 'Case' },
   { name: 'Rings' },
   { name: 'virtio-net', unit: 'Mpps' },
-  { name: 'from – to' },
+  { name: 'from – to', unit: 'Mpps' },
   { name: 'DPDK virtio-user', unit: 'Mpps' },
-  { name: 'from – to' },
+  { name: 'from – to', unit: 'Mpps' },
   { name: 'ratio' },
   { name: 'from – to' },
   { name: 'vectorised', unit: 'Mpps' },
@@ -150,8 +150,23 @@ function barOf(summary: Summary | undefined): Bar | null {
   return { value: rounded(summary.median), low: rounded(summary.low), high: rounded(summary.high) };
 }
 
+/** More groups of bars than that do not fit on a screen. */
+const MOST_GROUPS = 12;
+
+/** The rows of each plot: all, or where these are too many, those of one case. */
+function plotRows(rows: readonly Row[]): (readonly [string, readonly Row[]])[] {
+  if (rows.length <= MOST_GROUPS) return [['', rows]];
+  const caseOf = ({ name }: Row): string => name.split(',')[0];
+  return [...new Set(rows.map(caseOf))].map(
+    (name) => [`, ${name}`, rows.filter((row) => caseOf(row) === name)] as const,
+  );
+}
+
 export function plotsOf(measurements: readonly Measurement[], size: number, rounds: number): BarPlot[] {
-  return rowsByDistance(measurements, size, rounds).map(([distance, rows]) => {
+  const plots = rowsByDistance(measurements, size, rounds).flatMap(([distance, all]) =>
+    plotRows(all).map(([words, rows]) => [distance, words, rows] as const),
+  );
+  return plots.map(([distance, words, rows]) => {
     const series = [
       { name: 'virtio-net (JavaScript)', bars: rows.map(({ own }) => barOf(own)) },
       { name: 'DPDK virtio-user (C)', bars: rows.map(({ peer }) => barOf(peer)) },
@@ -159,7 +174,7 @@ export function plotsOf(measurements: readonly Measurement[], size: number, roun
     ];
     return {
       kind: 'bars',
-      title: titleOf(size, distance),
+      title: titleOf(size, distance) + words,
       unit: 'Mpps',
       groups: rows.map(({ name, rings }) => `${name}, ${rings}`),
       series: series.filter(({ bars }) => bars.some((bar) => bar !== null)),

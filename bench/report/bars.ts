@@ -30,7 +30,7 @@ export function drawBars({ title, unit, groups, series }: BarPlot): string {
     parts.push(lineFrom(left + tick * scale, top, left + tick * scale, bottom, 'grid'));
     parts.push(textAt(left + tick * scale, bottom + 16, formatFigure(tick), 'middle', 'quiet'));
   }
-  parts.push(textAt(WIDTH - MARGIN, bottom + 16, unit, 'end', 'quiet'));
+  parts.push(textAt((left + WIDTH - MARGIN - FIGURE) / 2, bottom + 36, unit, 'middle'));
   for (const [index, group] of groups.entries()) {
     const y = top + index * (groupHeight + GROUP_GAP) + GROUP_GAP / 2;
     parts.push(textAt(left - 8, y + groupHeight / 2 + 4, group, 'end'));
@@ -40,7 +40,7 @@ export function drawBars({ title, unit, groups, series }: BarPlot): string {
         parts.push(...drawBar(bar, left, y + number * (BAR + GAP), scale, seriesColour(number)));
     }
   }
-  return canvas(WIDTH, bottom + 28, title, parts);
+  return canvas(WIDTH, bottom + 48, title, parts);
 }
 
 function drawBar(bar: Bar, left: number, y: number, scale: number, colour: string): string[] {

@@ -103,7 +103,7 @@ function mainTable(measured: readonly Measured[]): Table {
   ]);
   const columns = OPERATIONS.flatMap((operation) => [
     { name: WORDS[operation], unit: 'ns per frame' },
-    { name: 'lowest to highest' },
+    { name: 'lowest to highest', unit: 'ns per frame' },
   ]);
   return {
     title: `Bursts of ${BURST}, rings of ${RING_SIZE}`,

@@ -97,7 +97,7 @@ function tableOf(all: readonly Measured[]): Table {
       { name: 'direction' },
       { name: 'program' },
       { name: 'rate', unit: 'Mpps' },
-      { name: 'lowest to highest' },
+      { name: 'lowest to highest', unit: 'Mpps' },
       { name: 'virtio-net is faster by', unit: 'times' },
       { name: 'processor time of the guest', unit: 'µs per frame' },
       { name: 'rounds' },
