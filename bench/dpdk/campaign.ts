@@ -39,8 +39,8 @@ export class Campaign {
   /** What DPDK has said of the paths that its drivers have chosen. */
   readonly paths = new Set<string>();
   thrownAway = 0;
-  /** Trials that were repeated since the machine was too busy to count in time. */
-  late = 0;
+  /** Trials that were repeated since they were counted too late, or no frame was counted. */
+  repeated = 0;
   private readonly options: CampaignOptions;
 
   constructor(options: CampaignOptions) {
@@ -104,7 +104,7 @@ export class Campaign {
         await this.measureOne(rig, measurement, wanted);
       }
     } finally {
-      this.late += rig.late;
+      this.repeated += rig.repeated;
       await rig.close();
     }
   }

@@ -67,7 +67,7 @@ async function run(context: BenchContext, kind: Kind): Promise<SectionResult> {
   } finally {
     await gauge.close();
   }
-  const { measurements, thrownAway, late, paths } = campaign;
+  const { measurements, thrownAway, repeated, paths } = campaign;
   return {
     title: kind.title,
     what: kind.what,
@@ -79,7 +79,7 @@ async function run(context: BenchContext, kind: Kind): Promise<SectionResult> {
     notes: [
       ...kind.notes,
       `A cache line took ${gauge.describe()} from the one processor to the other. ${thrownAway} trials were thrown ` +
-        `away, since that changed during them or during their round${late === 0 ? '' : `, and ${late} since the machine was too busy to count in time`}.`,
+        `away, since that changed during them or during their round${repeated === 0 ? '' : `, and ${repeated} repeated, in which the busy machine was too late to count, or no frame was counted`}.`,
       ...lackingNotes(measurements, rounds),
       ...(paths.size === 0
         ? []
