@@ -12,6 +12,7 @@ export const SHORT_FRAME = 128;
 
 const NO_FRAME = new Uint8Array(0);
 const NOTHING = new BigUint64Array(0);
+const NOTHING_32 = new Int32Array(0);
 
 /** What a buffer says of itself that may become longer or shorter. */
 type Resizable = Readonly<Partial<Record<'resizable' | 'growable', boolean>>>;
@@ -21,12 +22,23 @@ export class FrameSource {
   frame: Uint8Array = NO_FRAME;
   /** As many of its bytes as make up whole units of eight. */
   words: BigUint64Array = NOTHING;
+  /** The same in units of four. */
+  words32: Int32Array = NOTHING_32;
+  /** Its length in bytes, as long as nobody has taken its memory away. */
+  length = 0;
+  /** The last place in a packet from which on it fits. */
+  latestStart = 0;
   private last: Uint8Array | undefined;
   private readonly target: ArrayBufferLike;
+  private readonly bufferSize: number;
 
-  /** @param target - the memory that the frames are copied into */
-  constructor(target: ArrayBufferLike) {
+  /**
+   * @param target - the memory that the frames are copied into
+   * @param bufferSize - length in bytes of each packet's part of it
+   */
+  constructor(target: ArrayBufferLike, bufferSize: number) {
     this.target = target;
+    this.bufferSize = bufferSize;
   }
 
   /** Takes note of an array that a frame was copied from in the slow way. */
@@ -35,17 +47,22 @@ export class FrameSource {
       this.last = frame;
       return;
     }
-    // A view of units of eight begins at a multiple of that.
-    if (frame.length > SHORT_FRAME || frame.byteOffset % 8 !== 0) return;
+    // A view of units of eight begins at a multiple of that. One whose memory was taken away has no length either.
+    if (frame.length < 8 || frame.length > Math.min(SHORT_FRAME, this.bufferSize)) return;
+    if (frame.byteOffset % 8 !== 0) return;
     if (this.overlaps(frame) || mayBeResized(frame)) return;
     this.frame = frame;
     this.words = new BigUint64Array(frame.buffer, frame.byteOffset, frame.length >>> 3);
+    this.words32 = new Int32Array(frame.buffer, frame.byteOffset, frame.length >>> 2);
+    this.length = frame.length;
+    this.latestStart = (this.bufferSize - frame.length) | 0;
   }
 
   forget(): void {
     this.frame = NO_FRAME;
     this.last = undefined;
     this.words = NOTHING;
+    this.words32 = NOTHING_32;
   }
 
   /** Bytes that may lie where they are copied to: `set` heeds that, a loop that goes forward does not. */

@@ -237,24 +237,24 @@ export class PacketBuffer {
    */
   setFrame(frame: Uint8Array): this {
     const { source, longs } = this.pool;
-    const { start, bytes } = this;
+    const { start } = this;
     // From anything but a whole number on it would be written into the buffer of another packet.
-    if (frame !== source.frame || (start | 0) !== start || start < 0 || (start & 7) !== 0) {
-      return this.copyFrame(frame);
-    }
-    if (start + frame.length > bytes.length) return this.copyFrame(frame);
-    const at = (this.offset + start) | 0;
-    const { words } = source;
-    const { length } = frame;
-    const count = length >>> 3;
-    const to = at >>> 3;
-    let from = 0;
-    if (count >= 8) {
-      copyLine(longs, to, words);
-      from = 8;
-    }
-    for (; from < count; from = (from + 1) | 0) longs[(to + from) | 0] = words[from];
-    for (let rest = count << 3; rest < length; rest = (rest + 1) | 0) bytes[start + rest] = frame[rest];
+    if (frame !== source.frame || start >>> 0 !== start || (start & 7) !== 0) return this.copyFrame(frame);
+    const { words, length } = source;
+    if (frame.length !== length || start > source.latestStart) return this.copyFrame(frame);
+    const to = ((this.offset + start) | 0) >>> 3;
+    if (length >= 64) {
+      // Without a loop: V8 checks the arrays once then, and not with each step.
+      longs[to] = words[0];
+      longs[to + 1] = words[1];
+      longs[to + 2] = words[2];
+      longs[to + 3] = words[3];
+      longs[to + 4] = words[4];
+      longs[to + 5] = words[5];
+      longs[to + 6] = words[6];
+      longs[to + 7] = words[7];
+      if (length > 64) this.copyRest(8);
+    } else this.copyRest(0);
     this.length = length;
     return this;
   }
@@ -323,6 +323,25 @@ export class PacketBuffer {
     this.lease = (this.lease + 1) | 0;
   }
 
+  /** Copies the known frame from a unit of eight bytes on: of what is left as much as possible in large pieces. */
+  private copyRest(from: number): void {
+    const { source, longs, words: quads } = this.pool;
+    const { start, bytes } = this;
+    const { frame, words, words32, length } = source;
+    const to = ((this.offset + start) | 0) >>> 3;
+    const count = length >>> 3;
+    let at = from;
+    for (; at + 4 <= count; at = (at + 4) | 0) {
+      longs[to + at] = words[at];
+      longs[to + at + 1] = words[at + 1];
+      longs[to + at + 2] = words[at + 2];
+      longs[to + at + 3] = words[at + 3];
+    }
+    for (; at < count; at = (at + 1) | 0) longs[to + at] = words[at];
+    if ((length & 4) !== 0) quads[(to + at) << 1] = words32[at << 1];
+    for (let rest = length & ~3; rest < length; rest = (rest + 1) | 0) bytes[start + rest] = frame[rest];
+  }
+
   private copyFrame(frame: Uint8Array): this {
     checkCopy(this, frame);
     if (frame.length > this.capacity) {
@@ -389,18 +408,6 @@ export class PacketBuffer {
           : 'the device has it';
     return new UsageError('PACKET_NOT_OWNED', `Packet ${this.index} can not be ${done}: ${where}`);
   }
-}
-
-/** Copies 64 bytes, without a loop: V8 checks the arrays once then, and not with each step. */
-function copyLine(longs: BigUint64Array, to: number, words: BigUint64Array): void {
-  longs[to] = words[0];
-  longs[to + 1] = words[1];
-  longs[to + 2] = words[2];
-  longs[to + 3] = words[3];
-  longs[to + 4] = words[4];
-  longs[to + 5] = words[5];
-  longs[to + 6] = words[6];
-  longs[to + 7] = words[7];
 }
 
 /** From JavaScript anything may come: both as a frame, and as the start of a packet. */

@@ -31,8 +31,12 @@ export class PacketPool {
   /** Called once when buffers come back after {@link wakeWhenAvailable}. */
   onAvailable: () => void = () => undefined;
   private readonly region: DmaRegion;
-  /** Stack of the free buffers: those given back last are used first, while they are in the cache. */
-  private readonly stack: Int32Array;
+  /**
+   * Stack of the free buffers, the first {@link available} entries: those given back last are used first, while they are in
+   * the cache. Rings are filled from its end, and put there what they give back; then it is told by {@link taken} and
+   * {@link returned}.
+   */
+  readonly stack: Int32Array;
   private top: number;
   private wanted = false;
 
@@ -48,7 +52,7 @@ export class PacketPool {
     if (count * stride >= 2 ** 32) throw tooLarge(count, stride);
     const region = memory.allocate(count * stride, { buffers: true });
     this.region = region;
-    this.source = new FrameSource(region.buffer);
+    this.source = new FrameSource(region.buffer, stride);
     this.stride = stride;
     this.packets = Array.from({ length: count }, (_, index) => {
       const offset = index * stride;
@@ -125,43 +129,23 @@ export class PacketPool {
     return at;
   }
 
-  /**
-   * Takes up to `max` buffers for a ring: those that came back last, in the order in which they did.
-   *
-   * @param tokens - its first entries become their indexes
-   * @returns how many; 0 if none is free
-   */
-  takeTokens(tokens: Int32Array, max: number): number {
-    const { stack } = this;
-    const count = Math.min(max, this.top);
-    const from = this.top - count;
-    for (let at = 0; at < count; at = (at + 1) | 0) tokens[at] = stack[(from + at) | 0];
-    this.top = from;
-    return count;
+  /** The entries of the stack from `from` on, so many, have gone into a ring. */
+  taken(from: number, count: number): void {
+    if (from + count < this.top) this.stack.copyWithin(from, from + count, this.top);
+    this.top = (this.top - count) | 0;
   }
 
-  /** Puts buffers back that came from a ring, and have nothing linked behind them. */
-  putTokens(tokens: Int32Array, count: number): void {
-    if (count === 0) return;
-    const { stack, top } = this;
-    for (let at = 0; at < count; at = (at + 1) | 0) stack[(top + at) | 0] = tokens[at];
-    this.top = top + count;
-    if (this.wanted) this.wake();
+  /** Behind the end of the stack so many buffers have come back from a ring, which have nothing linked behind them. */
+  returned(count: number): void {
+    this.top = (this.top + count) | 0;
+    if (this.wanted && count > 0) this.wake();
   }
 
-  /** As {@link putTokens}, for one. */
+  /** Puts a buffer back that came from a ring, and has nothing linked behind it. */
   putToken(token: number): void {
     this.stack[this.top] = token;
     this.top += 1;
     if (this.wanted) this.wake();
-  }
-
-  /** Puts those back that `takeTokens()` gave from `from` on, as if it had not. */
-  undoTakeTokens(tokens: Int32Array, from: number, count: number): void {
-    for (let at = from; at < count; at += 1) {
-      this.stack[this.top] = tokens[at];
-      this.top += 1;
-    }
   }
 
   /** Undoes a `take()`, as if it had not been. */

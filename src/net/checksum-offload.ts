@@ -3,7 +3,7 @@
  */
 import { UsageError } from '../errors.js';
 import { CHECKSUM, GSO, type PacketBuffer } from '../memory/packet-buffer.js';
-import { ETHERNET_HEADER_SIZE } from './header.js';
+import { ETHERNET_HEADER_SIZE } from './header-constants.js';
 import {
   ETHER_TYPE_IPV4,
   findTransportHeader,

@@ -1,7 +1,7 @@
 import { UsageError } from '../errors.js';
 import { HEADROOM } from '../memory/packet-constants.js';
 import type { NegotiatedFeatures } from './features.js';
-import { ETHERNET_HEADER_SIZE, VLAN_TAG_SIZE } from './header.js';
+import { ETHERNET_HEADER_SIZE, VLAN_TAG_SIZE } from './header-constants.js';
 import { receivesLargeFrames } from './receive-header.js';
 
 /** What a receive buffer must hold besides its header, whatever the MTU (5.1.6.3.1: 1526 bytes with header). */

@@ -18,6 +18,7 @@
  * on the machines that the native shim is built for.
  */
 import type { NegotiatedFeatures } from './features.js';
+import { HASH_HEADER_SIZE, LEGACY_HEADER_SIZE, NET_HEADER_SIZE } from './header-constants.js';
 
 /** Offsets in bytes of the fields. */
 export const HEADER = {
@@ -41,19 +42,6 @@ export const HEADER_FLAG = {
   /** csum_start and csum_offset hold counts of coalesced segments and acknowledgements instead. */
   RSC_INFO: 4,
 } as const;
-
-/** Bit of `gso_type` beside the type. */
-export const GSO_ECN = 0x80;
-
-/** Length in bytes of the header with VIRTIO_F_VERSION_1 and no hash report. */
-export const NET_HEADER_SIZE = 12;
-const LEGACY_HEADER_SIZE = 10;
-const HASH_HEADER_SIZE = 20;
-
-/** Length in bytes of an Ethernet header: destination, source, type. */
-export const ETHERNET_HEADER_SIZE = 14;
-/** What an IEEE 802.1Q tag adds. */
-export const VLAN_TAG_SIZE = 4;
 
 /** The length in bytes of the header, in both directions. */
 export function headerSize(features: Pick<NegotiatedFeatures, 'has'>, legacy: boolean): number {
@@ -88,27 +76,4 @@ function writePlainHeader(bytes: Uint8Array, start: number): void {
 function writeLongHeader(bytes: Uint8Array, start: number): void {
   writePlainHeader(bytes, start);
   writePlainHeader(bytes, start - 8);
-}
-
-/**
- * Makes the header in front of a frame one that asks nothing of the device: all zero (5.1.6.2.1: num_buffers too).
- *
- * It writes only where something else is there. Mostly nothing is: then the line of memory stays in the cache of the
- * device's processor too, and does not have to go over to it once more.
- *
- * @param words - the memory in which the frame lies
- * @param at - where the frame begins, in words
- */
-export function clearHeader(words: Int32Array, at: number): void {
-  if ((words[at - 3] | words[at - 2] | words[at - 1]) === 0) return;
-  words[at - 3] = 0;
-  words[at - 2] = 0;
-  words[at - 1] = 0;
-}
-
-/** The rest of what {@link clearHeader} does, for a header that goes on with a hash: it begins further ahead of the frame. */
-export function clearHeaderTail(words: Int32Array, at: number): void {
-  if ((words[at - 5] | words[at - 4]) === 0) return;
-  words[at - 5] = 0;
-  words[at - 4] = 0;
 }

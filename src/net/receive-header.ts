@@ -6,7 +6,8 @@
  */
 import { CHECKSUM, GSO, type Gso, type PacketBuffer } from '../memory/packet-buffer.js';
 import type { NegotiatedFeatures } from './features.js';
-import { ETHERNET_HEADER_SIZE, GSO_ECN, HEADER, HEADER_FLAG, headerSize } from './header.js';
+import { ETHERNET_HEADER_SIZE, GSO_ECN } from './header-constants.js';
+import { HEADER, HEADER_FLAG, headerSize } from './header.js';
 import { findTransportHeader, PROTOCOL_TCP, TCP_CHECKSUM, UDP_CHECKSUM } from './transport-header.js';
 
 type Features = Pick<NegotiatedFeatures, 'has'>;

@@ -6,7 +6,8 @@
 import { QueueError } from '../errors.js';
 import { HEADROOM } from '../memory/packet-constants.js';
 import type { PacketBuffer } from '../memory/packet-buffer.js';
-import { ETHERNET_HEADER_SIZE, HEADER } from './header.js';
+import { ETHERNET_HEADER_SIZE } from './header-constants.js';
+import { HEADER } from './header.js';
 import type { HeaderReader } from './receive-header.js';
 import { ReceiveQueue, type ReceiveParts } from './receive-queue.js';
 

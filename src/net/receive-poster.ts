@@ -12,10 +12,10 @@ export interface ReceivePoster {
   /**
    * Adds buffers to the ring, each from its header on, as far as it has room.
    *
-   * @param tokens - the first `count` entries are the indexes of the buffers
+   * @param tokens - `count` entries from `from` on are the indexes of the buffers
    * @returns how many were added
    */
-  post(ring: Virtqueue, tokens: Int32Array, count: number): number;
+  post(ring: Virtqueue, tokens: Int32Array, count: number, from: number): number;
 }
 
 export interface PosterOptions {
@@ -48,8 +48,8 @@ class SinglePoster implements ReceivePoster {
     }
   }
 
-  post(ring: Virtqueue, tokens: Int32Array, count: number): number {
-    return ring.addWritableBurst(tokens, count, this.buffers);
+  post(ring: Virtqueue, tokens: Int32Array, count: number, from: number): number {
+    return ring.addWritableBurst(tokens, count, this.buffers, from);
   }
 }
 
@@ -66,9 +66,9 @@ class ChainPoster implements ReceivePoster {
     this.chain = new DescriptorChain(descriptors + 1);
   }
 
-  post(ring: Virtqueue, tokens: Int32Array, count: number): number {
+  post(ring: Virtqueue, tokens: Int32Array, count: number, from: number): number {
     let posted = 0;
-    while (posted < count && this.postOne(ring, tokens[posted])) posted += 1;
+    while (posted < count && this.postOne(ring, tokens[from + posted])) posted += 1;
     return posted;
   }
 

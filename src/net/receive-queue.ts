@@ -199,21 +199,21 @@ export abstract class ReceiveQueue {
   }
 
   private post(): number {
-    const { ring, pool, tokens } = this;
+    const { ring, pool } = this;
     let posted = 0;
     while (ring.freeDescriptors > 0) {
-      const count = pool.takeTokens(tokens, ring.freeDescriptors);
+      const count = Math.min(pool.available, ring.freeDescriptors);
       if (count === 0) {
         if (this.reclaim() > 0 && pool.available > 0) continue;
         this.refillShortfalls += 1;
         pool.wakeWhenAvailable();
         break;
       }
-      const added = this.poster.post(ring, tokens, count);
+      const from = pool.available - count;
+      const added = this.poster.post(ring, pool.stack, count, from);
+      pool.taken(from, added);
       posted += added;
-      if (added === count) continue;
-      pool.undoTakeTokens(tokens, added, count);
-      break;
+      if (added < count) break;
     }
     return posted;
   }

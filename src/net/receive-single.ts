@@ -1,6 +1,6 @@
 /** Receive queues in which each frame lies in one buffer: without VIRTIO_NET_F_MRG_RXBUF. */
 import type { PacketBuffer } from '../memory/packet-buffer.js';
-import { ETHERNET_HEADER_SIZE } from './header.js';
+import { ETHERNET_HEADER_SIZE } from './header-constants.js';
 import type { HeaderReader } from './receive-header.js';
 import { ReceiveQueue, type ReceiveParts } from './receive-queue.js';
 

@@ -7,7 +7,7 @@ import { GSO, type PacketBuffer } from '../memory/packet-buffer.js';
 import type { PacketPool } from '../memory/packet-pool.js';
 import { describe, isBytes } from './arguments.js';
 import { descriptorsFor } from './buffer-chain.js';
-import { ETHERNET_HEADER_SIZE, VLAN_TAG_SIZE } from './header.js';
+import { ETHERNET_HEADER_SIZE, VLAN_TAG_SIZE } from './header-constants.js';
 import type { TransmitOffloads } from './transmit-offloads.js';
 import { isVlanTagged } from './transport-header.js';
 

@@ -6,15 +6,8 @@ import { CHECKSUM, GSO, type PacketBuffer } from '../memory/packet-buffer.js';
 import { describe } from './arguments.js';
 import type { FeatureName } from './feature-table.js';
 import type { NegotiatedFeatures } from './features.js';
-import {
-  ETHERNET_HEADER_SIZE,
-  GSO_ECN,
-  HEADER,
-  HEADER_FLAG,
-  plainHeaderWriter,
-  VLAN_TAG_SIZE,
-  type HeaderWriter,
-} from './header.js';
+import { ETHERNET_HEADER_SIZE, GSO_ECN, VLAN_TAG_SIZE } from './header-constants.js';
+import { HEADER, HEADER_FLAG, plainHeaderWriter, type HeaderWriter } from './header.js';
 import {
   ETHER_TYPE_IPV4,
   ETHER_TYPE_IPV6,

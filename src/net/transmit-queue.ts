@@ -3,7 +3,7 @@
  * (VIRTIO 1.3, 5.1.6.2).
  */
 import { UsageError } from '../errors.js';
-import { CHECKSUM_NEEDED, NO_GSO, OWNED_BY_USER } from '../memory/packet-constants.js';
+import { CHECKSUM_NEEDED, NO_GSO, OWNED_BY_DRIVER, OWNED_BY_USER } from '../memory/packet-constants.js';
 import type { PacketBuffer } from '../memory/packet-buffer.js';
 import type { PacketPool } from '../memory/packet-pool.js';
 import type { QueueAccess } from '../transport/transport.js';
@@ -12,7 +12,8 @@ import { BufferTable } from '../virtqueue/buffer-table.js';
 import type { Virtqueue } from '../virtqueue/virtqueue.js';
 import { appendReadable } from './buffer-chain.js';
 import type { NegotiatedFeatures } from './features.js';
-import { clearHeader, clearHeaderTail, ETHERNET_HEADER_SIZE, headerSize, NET_HEADER_SIZE } from './header.js';
+import { ETHERNET_HEADER_SIZE, NET_HEADER_SIZE } from './header-constants.js';
+import { headerSize } from './header.js';
 import { Notifier } from './notification.js';
 import { QueueCounters } from './statistics.js';
 import { TransmitChecks } from './transmit-checks.js';
@@ -47,8 +48,6 @@ export class TransmitQueue {
   private readonly lengths: Int32Array;
   /** Packets of several buffers that the device has, counted with each burst: usually none. */
   private chained = 0;
-  /** The header goes on behind what all have. */
-  private readonly hasLongHeader: boolean;
   /** Longest frame in bytes, without a VLAN tag. */
   private readonly longest: number;
   private readonly chain: DescriptorChain;
@@ -73,11 +72,10 @@ export class TransmitQueue {
     for (const { index, addressLo, addressHi } of pool.packets) {
       this.frames.set(index, addressLo, addressHi, 0);
     }
-    this.hasLongHeader = size > NET_HEADER_SIZE;
     this.longest = longest;
     this.reclaimBelow = ring.size >> 2;
     this.tokens = new Int32Array(ring.size);
-    this.lengths = new Int32Array(ring.size);
+    this.lengths = new Int32Array(Math.max(pool.size, ring.size));
     this.offloads = new TransmitOffloads(features, size, longest);
     const descriptors = ring.size - (this.headerApart ? 1 : 0);
     this.checks = new TransmitChecks({
@@ -186,32 +184,43 @@ export class TransmitQueue {
    *
    * @returns where in the batch it stopped
    */
-  protected addPlain(batch: readonly (PacketBuffer | undefined)[], from: number, to: number): number {
-    const { ring, pool, tokens, headerSize, longest, hasLongHeader } = this;
+  protected addPlain(batch: readonly (PacketBuffer | undefined | null)[], from: number, to: number): number {
+    const { ring, pool, tokens, headerSize, longest } = this;
     const { stride, words, lo: whole } = pool;
     const { halves, lengths } = this.frames;
-    const most = Math.min(to, from + ring.freeDescriptors);
+    const most = Math.min(to, from + ring.freeDescriptors) | 0;
     void (words[0] | whole[0] | halves[0] | lengths[0] | tokens[0]);
-    let at = from;
+    let at = from | 0;
     let bytes = 0;
     try {
       for (; at < most; at = (at + 1) | 0) {
         const packet = batch[at];
-        if (packet?.pool !== pool || !isPlain(packet)) break;
+        if (packet?.pool !== pool) break;
+        if (packet.owner !== OWNED_BY_USER || packet.following !== undefined) break;
+        if (packet.checksum === CHECKSUM_NEEDED || packet.gso !== NO_GSO) break;
         const { start, length, index, offset } = packet;
         // Whole numbers, and no VLAN tag: the rest is sorted out below.
         if ((start | 0) !== start || (length | 0) !== length || start < headerSize) break;
-        if (length < ETHERNET_HEADER_SIZE || length > longest || start + length > stride) break;
+        if (length < ETHERNET_HEADER_SIZE || length > longest || start > ((stride - length) | 0)) break;
         // A header that is not on a word boundary is written by the slower way.
         if ((start & 3) !== 0) break;
         const word = ((offset + start) | 0) >>> 2;
-        clearHeader(words, word);
-        if (hasLongHeader) clearHeaderTail(words, word);
-        packet.takeBack();
+        // All zero (5.1.6.2.1: num_buffers too), which it mostly is: what is not written stays in the device's cache too.
+        if ((words[word - 3] | words[word - 2] | words[word - 1]) !== 0) {
+          words[word - 3] = 0;
+          words[word - 2] = 0;
+          words[word - 1] = 0;
+        }
+        if (headerSize > NET_HEADER_SIZE && (words[word - 5] | words[word - 4]) !== 0) {
+          words[word - 5] = 0;
+          words[word - 4] = 0;
+        }
+        packet.owner = OWNED_BY_DRIVER;
+        packet.lease = (packet.lease + 1) | 0;
         tokens[(at - from) | 0] = index;
         halves[index << 1] = (whole[index] + start - headerSize) | 0;
         lengths[index] = (length + headerSize) | 0;
-        bytes += length;
+        bytes = (bytes + length) | 0;
       }
     } catch {
       // A field is nothing to compute with, a BigInt for example. What was admitted by then must get into the ring.
@@ -264,24 +273,29 @@ export class TransmitQueue {
   }
 
   private takeFinished(): number {
-    const { ring, pool, tokens } = this;
+    const { ring, pool } = this;
     let count = 0;
-    for (let taken = tokens.length; taken === tokens.length; count += taken) {
-      taken = ring.takeBurst(tokens, this.lengths, tokens.length);
-      if (this.chained > 0) this.putChained(taken);
-      else pool.putTokens(tokens, taken);
+    for (let taken = ring.size; taken === ring.size; count += taken) {
+      if (this.chained > 0) taken = this.takeChained();
+      else {
+        taken = ring.takeBurst(pool.stack, this.lengths, ring.size, pool.available);
+        pool.returned(taken);
+      }
     }
     this.completed += count;
     return count;
   }
 
-  /** Puts buffers back that may have others linked behind them. */
-  private putChained(count: number): void {
-    const finished = Array.from(this.tokens.subarray(0, count), (token) => this.pool.packets[token]);
-    for (const packet of finished) {
+  /** Takes buffers back that may have others linked behind them. */
+  private takeChained(): number {
+    const { ring, pool, tokens } = this;
+    const taken = ring.takeBurst(tokens, this.lengths, tokens.length);
+    for (const token of tokens.slice(0, taken)) {
+      const packet = pool.packets[token];
       if (packet.following !== undefined) this.chained -= 1;
-      this.pool.put(packet);
+      pool.put(packet);
     }
+    return taken;
   }
 
   private commit(taken: number): void {
@@ -318,14 +332,4 @@ function noPacket(): UsageError {
 
 function needsHeaderApart({ features, legacy }: TransmitOptions): boolean {
   return legacy && !features.has('VIRTIO_F_ANY_LAYOUT');
-}
-
-/** Whether a packet is the user's alone, of one buffer, and asks nothing of the device. */
-function isPlain(packet: PacketBuffer): boolean {
-  return (
-    packet.owner === OWNED_BY_USER &&
-    packet.following === undefined &&
-    packet.checksum !== CHECKSUM_NEEDED &&
-    packet.gso === NO_GSO
-  );
 }

@@ -2,7 +2,7 @@
  * Where the TCP or UDP header of an Ethernet frame begins: behind VLAN tags and the IPv4 or IPv6 header with its options
  * and extensions.
  */
-import { ETHERNET_HEADER_SIZE, VLAN_TAG_SIZE } from './header.js';
+import { ETHERNET_HEADER_SIZE, VLAN_TAG_SIZE } from './header-constants.js';
 
 /** IEEE 802.3 type numbers. */
 export const ETHER_TYPE_IPV4 = 0x0800;

@@ -10,7 +10,7 @@
 import { QueueError } from '../errors.js';
 import type { DmaMemory } from '../memory/dma.js';
 import type { QueueLayout } from '../transport/transport.js';
-import type { BufferTable } from './buffer-table.js';
+import { BufferTable } from './buffer-table.js';
 import { checkChain, type DescriptorChain } from './descriptor-chain.js';
 import { allocateRing, freeRing, type IndirectTables, type RingMemory } from './indirect-tables.js';
 import {
@@ -50,14 +50,25 @@ export abstract class PackedRing implements Virtqueue {
   private readonly words64: BigUint64Array;
   protected readonly words16: Uint16Array;
   /**
-   * The driver's own records, by buffer id. Tokens: see {@link NO_TOKEN}. Limits: how many bytes the device may write
-   * into what a burst added; of what was added alone, and may take several descriptors, the complement of that.
+   * The driver's own records, by buffer id. Tokens: see {@link NO_TOKEN}. Limits: of what was added alone, and may take
+   * several descriptors, the complement of the number of bytes that the device may write into it; of what a burst added,
+   * 0, since the table that it was added from tells.
    */
   protected readonly tokens: Int32Array;
   protected readonly limits: Int32Array;
   /** Of what was added alone: the number of descriptors that it takes. */
   protected readonly chainLengths: Uint16Array;
-  /** Free ids wait in a queue: a device that returns buffers in order gets them in order. */
+  /** Buffers outstanding that were added alone. */
+  protected aloneBuffers = 0;
+  /** What bursts were added from: those that are outstanding all from this table, and with these flags. */
+  protected described = new BufferTable(1);
+  protected describedFlags = 0;
+  /**
+   * 1 as long as the device returns buffers in the order in which it got them, as most do: then the id of a buffer is the
+   * place of its first descriptor. Otherwise 0, and free ids wait in a queue. A number: V8 compares those faster than
+   * booleans.
+   */
+  protected inTurn = 1;
   protected readonly freeIds: Uint16Array;
   private nextFree = 0;
   protected lastFree = 0;
@@ -127,12 +138,12 @@ export abstract class PackedRing implements Virtqueue {
     return this.addSingle(token, lo, hi, length, DESCRIPTOR_WRITE, length);
   }
 
-  addReadableBurst(tokens: Int32Array, count: number, buffers: BufferTable): number {
-    return this.addBurst(tokens, count, buffers, 0);
+  addReadableBurst(tokens: Int32Array, count: number, buffers: BufferTable, from = 0): number {
+    return this.addBurst(tokens, from, count, buffers, 0);
   }
 
-  addWritableBurst(tokens: Int32Array, count: number, buffers: BufferTable): number {
-    return this.addBurst(tokens, count, buffers, DESCRIPTOR_WRITE);
+  addWritableBurst(tokens: Int32Array, count: number, buffers: BufferTable, from = 0): number {
+    return this.addBurst(tokens, from, count, buffers, DESCRIPTOR_WRITE);
   }
 
   addChain(token: number, chain: DescriptorChain): boolean {
@@ -176,16 +187,7 @@ export abstract class PackedRing implements Virtqueue {
 
   abstract take(): number;
 
-  takeBurst(tokens: Int32Array, lengths: Int32Array, max: number): number {
-    let taken = 0;
-    for (; taken < max; taken += 1) {
-      const token = this.take();
-      if (token === NOTHING_USED) break;
-      tokens[taken] = token;
-      lengths[taken] = this.usedLength;
-    }
-    return taken;
-  }
+  abstract takeBurst(tokens: Int32Array, lengths: Int32Array, max: number, from?: number): number;
 
   hasUsed(): boolean {
     return this.broken === undefined && this.isUsed(this.nextUsed, this.usedFlags);
@@ -222,9 +224,9 @@ export abstract class PackedRing implements Virtqueue {
       this.deviceEvents.fill(0);
     }
     this.tokens.fill(NO_TOKEN);
-    for (let id = 0; id < this.size; id += 1) this.freeIds[id] = id;
-    this.nextFree = 0;
-    this.lastFree = 0;
+    this.limits.fill(0);
+    this.aloneBuffers = 0;
+    this.inTurn = 1;
     this.longBuffers = 0;
     this.freeDescriptors = this.size;
     this.outstanding = 0;
@@ -251,37 +253,46 @@ export abstract class PackedRing implements Virtqueue {
   }
 
   /** How this loop is written, and why: see `takeSingles()` of the split ring. */
-  private addBurst(given: Int32Array, max: number, buffers: BufferTable, flags: number): number {
+  private addBurst(
+    given: Int32Array,
+    from: number,
+    max: number,
+    buffers: BufferTable,
+    flags: number,
+  ): number {
+    if (buffers !== this.described || flags !== this.describedFlags) this.describeBy(buffers, flags);
     const count = Math.min(max, this.freeDescriptors);
     if (count === 0) return 0;
-    const { size, words32, words64, freeIds, tokens, limits } = this;
+    const { size, words32, words64, freeIds, tokens, inTurn } = this;
     const { addresses, lengths } = buffers;
-    const holdsBack = this.heldBack < 0;
-    if (holdsBack) {
-      this.heldBack = this.nextAvailable;
-      this.heldFlags = flags | this.availableFlags;
-    }
-    let position = this.nextAvailable;
+    const first = this.nextAvailable;
+    let position = first;
     let state = (flags | this.availableFlags) << 16;
-    // The first one of what is to be published gets its flags last: until then those of the other lap.
-    let hidden = holdsBack ? PACKED_STATE : 0;
     let nextFree = this.nextFree;
-    void (words32[0] | freeIds[0] | tokens[0] | limits[0] | lengths[0]);
+    // The first one of what is to be published gets its flags last: until then those of the other lap.
+    let hidden = 0;
+    if (this.heldBack < 0) {
+      this.heldBack = first;
+      this.heldFlags = flags | this.availableFlags;
+      hidden = PACKED_STATE;
+    }
+    void (words32[0] | freeIds[0] | tokens[0] | lengths[0] | given[0]);
     void (words64[0] | addresses[0]);
-    for (let at = 0; at < count; at = (at + 1) | 0) {
+    const to = (from + count) | 0;
+    for (let at = from | 0; at < to; at = (at + 1) | 0) {
       const token = given[at];
-      const length = lengths[token];
       const word = position << 2;
+      let id = position;
+      if (inTurn === 0) {
+        id = freeIds[nextFree];
+        nextFree = nextFree + 1 === size ? 0 : (nextFree + 1) | 0;
+      }
       // Also where the descriptor had that address: in a used one it means nothing, and may be anything (2.8.4).
       words64[position << 1] = addresses[token];
-      const id = freeIds[nextFree];
-      words32[word + 2] = length;
+      words32[word + 2] = lengths[token];
       words32[word + 3] = id | (state ^ hidden);
       hidden = 0;
       tokens[id] = token;
-      limits[id] = flags === 0 ? 0 : length;
-      nextFree = (nextFree + 1) | 0;
-      if (nextFree === size) nextFree = 0;
       position = (position + 1) | 0;
       if (position === size) {
         position = 0;
@@ -297,6 +308,18 @@ export abstract class PackedRing implements Virtqueue {
     return count;
   }
 
+  /** From now on bursts come from another table: what is outstanding of others has to be known by itself. */
+  private describeBy(buffers: BufferTable, flags: number): void {
+    for (let id = 0; id < this.size; id += 1) {
+      if (this.tokens[id] < 0 || this.limits[id] < 0) continue;
+      this.limits[id] = ~this.writableOf(id);
+      this.chainLengths[id] = 1;
+      this.aloneBuffers += 1;
+    }
+    this.described = buffers;
+    this.describedFlags = flags;
+  }
+
   private addIndirect(token: number, chain: DescriptorChain): boolean {
     if (this.freeDescriptors === 0) return false;
     const id = this.takeId(token, 1, chain.writableLength);
@@ -310,13 +333,31 @@ export abstract class PackedRing implements Virtqueue {
   }
 
   private takeId(token: number, descriptors: number, writable: number): number {
-    const id = this.freeIds[this.nextFree];
-    this.nextFree = this.nextFree + 1 === this.size ? 0 : this.nextFree + 1;
+    const id = this.inTurn === 1 ? this.nextAvailable : this.nextFreeId();
     this.tokens[id] = token;
     this.limits[id] = ~writable;
     this.chainLengths[id] = descriptors;
+    this.aloneBuffers += 1;
     if (descriptors > 1) this.longBuffers += 1;
     this.outstanding += 1;
+    return id;
+  }
+
+  /** The device returns buffers in another order: from now on ids are given out as they come back. */
+  private leaveTurn(): void {
+    this.inTurn = 0;
+    this.nextFree = 0;
+    this.lastFree = 0;
+    for (let id = 0; id < this.size; id += 1) {
+      if (this.tokens[id] >= 0) continue;
+      this.freeIds[this.lastFree] = id;
+      this.lastFree += 1;
+    }
+  }
+
+  private nextFreeId(): number {
+    const id = this.freeIds[this.nextFree];
+    this.nextFree = this.nextFree + 1 === this.size ? 0 : this.nextFree + 1;
     return id;
   }
 
@@ -359,18 +400,27 @@ export abstract class PackedRing implements Virtqueue {
     return this.broken === undefined && this.isUsed(position, usedFlags);
   }
 
-  /** How many bytes the device may write into a buffer. */
+  /** How many bytes the device may write into a buffer that it has. */
   protected writableOf(id: number): number {
     const limit = this.limits[id];
-    return limit < 0 ? ~limit : limit;
+    if (limit < 0) return ~limit;
+    return this.describedFlags === 0 ? 0 : this.described.lengths[this.tokens[id]];
   }
 
   /** Takes a buffer off the records, and goes on to the descriptor behind those that it took. */
   protected release(id: number): void {
-    const descriptors = this.limits[id] < 0 ? this.chainLengths[id] : 1;
+    let descriptors = 1;
+    if (this.limits[id] < 0) {
+      descriptors = this.chainLengths[id];
+      this.limits[id] = 0;
+      this.aloneBuffers -= 1;
+    }
+    if (this.inTurn === 1 && id !== this.nextUsed) this.leaveTurn();
     this.tokens[id] = NO_TOKEN;
-    this.freeIds[this.lastFree] = id;
-    this.lastFree = this.lastFree + 1 === this.size ? 0 : this.lastFree + 1;
+    if (this.inTurn === 0) {
+      this.freeIds[this.lastFree] = id;
+      this.lastFree = this.lastFree + 1 === this.size ? 0 : this.lastFree + 1;
+    }
     this.outstanding -= 1;
     this.freeDescriptors += descriptors;
     if (descriptors > 1) this.longBuffers -= 1;

@@ -3,7 +3,7 @@
  */
 import { LOADS_STAY_IN_ORDER } from './memory-order.js';
 import { PackedRing } from './packed-ring.js';
-import { NOTHING_USED, PACKED_ID, PACKED_STATE } from './ring-constants.js';
+import { NO_TOKEN, NOTHING_USED, PACKED_ID, PACKED_STATE } from './ring-constants.js';
 
 export class PackedVirtqueue extends PackedRing {
   /** Where `take()` puts what it takes. */
@@ -17,13 +17,14 @@ export class PackedVirtqueue extends PackedRing {
     return this.oneToken[0];
   }
 
-  override takeBurst(tokens: Int32Array, lengths: Int32Array, max: number): number {
+  takeBurst(tokens: Int32Array, lengths: Int32Array, max: number, from = 0): number {
     if (this.broken !== undefined) return 0;
-    let taken = this.takeSingles(tokens, lengths, 0, max);
-    while (taken < max && this.takeOther(tokens, lengths, taken)) {
-      taken = this.takeSingles(tokens, lengths, taken + 1, max);
+    const to = from + max;
+    let at = this.takeSingles(tokens, lengths, from, to);
+    while (at < to && this.takeOther(tokens, lengths, at)) {
+      at = this.takeSingles(tokens, lengths, at + 1, to);
     }
-    return taken;
+    return at - from;
   }
 
   requestInterrupt(count = 1): boolean {
@@ -37,35 +38,39 @@ export class PackedVirtqueue extends PackedRing {
    *
    * How this loop is written, and why: see `takeSingles()` of the split ring.
    */
-  private takeSingles(given: Int32Array, lengths: Int32Array, from: number, max: number): number {
-    const to = LOADS_STAY_IN_ORDER ? max : from + this.countUsed(max - from);
-    const { size, words32, tokens, limits, freeIds } = this;
+  private takeSingles(given: Int32Array, lengths: Int32Array, from: number, most: number): number {
+    const to = (LOADS_STAY_IN_ORDER ? most : from + this.countUsed(most - from)) | 0;
+    const { size, words32, tokens, limits, freeIds, inTurn } = this;
+    const { lengths: room } = this.described;
+    const written = this.describedFlags;
+    const alone = this.aloneBuffers;
     let position = this.nextUsed;
     let state = this.usedFlags << 16;
     let lastFree = this.lastFree;
-    let at = from;
-    void (words32[0] | tokens[0] | limits[0] | freeIds[0] | given[0] | lengths[0]);
+    let at = from | 0;
+    void (words32[0] | tokens[0] | limits[0] | freeIds[0] | given[0] | lengths[0] | room[0]);
     for (; at < to; at = (at + 1) | 0) {
       const word = position << 2;
       // Buffer id and flags in one load.
       const last = words32[word + 3];
       const id = last & PACKED_ID;
-      if ((last & PACKED_STATE) !== state || id >= size) break;
+      if ((last & PACKED_STATE) !== state) break;
+      if (id !== position && (inTurn === 1 || id >= size)) break;
       const token = tokens[id];
-      const limit = limits[id];
-      if (token < 0 || limit < 0) break;
+      if (token < 0 || (alone !== 0 && limits[id] < 0)) break;
       // WRITE in a used descriptor should say whether the length means anything (2.8.4), but QEMU never sets it.
       // For a buffer that it only reads, some devices report the bytes read.
-      if (limit !== 0) {
+      if (written !== 0) {
         const length = words32[word + 2];
-        if (length < 0 || length > limit) break;
+        if (length < 0 || length > room[token]) break;
         lengths[at] = length;
       }
       given[at] = token;
-      tokens[id] = ~token;
-      freeIds[lastFree] = id;
-      lastFree = (lastFree + 1) | 0;
-      if (lastFree === size) lastFree = 0;
+      tokens[id] = NO_TOKEN;
+      if (inTurn === 0) {
+        freeIds[lastFree] = id;
+        lastFree = lastFree + 1 === size ? 0 : (lastFree + 1) | 0;
+      }
       position = (position + 1) | 0;
       if (position === size) {
         position = 0;
@@ -75,12 +80,12 @@ export class PackedVirtqueue extends PackedRing {
     this.lastFree = lastFree;
     this.nextUsed = position;
     this.usedFlags = state >>> 16;
-    this.freeDescriptors += at - from;
-    this.outstanding -= at - from;
+    this.freeDescriptors -= (from - at) | 0;
+    this.outstanding += (from - at) | 0;
     return at;
   }
 
-  /** Takes the buffer at which {@link takeSingles} stopped, if it is one that was added alone; or breaks the queue. */
+  /** Takes the buffer at which {@link takeSingles} stopped, if it was added alone or comes out of turn; or breaks the queue. */
   private takeOther(given: Int32Array, lengths: Int32Array, at: number): boolean {
     if (!this.isUsed(this.nextUsed, this.usedFlags)) return false;
     const word = this.nextUsed << 2;

@@ -9,29 +9,85 @@ import { NOTHING_USED } from './ring-constants.js';
 import { SplitRing } from './split-ring.js';
 
 export class InOrderSplitVirtqueue extends SplitRing {
-  /** Head of the buffer that the device has had for longest. */
-  private oldest = 0;
   /** Used ring position behind the batch that is being handed out, and the length of its last buffer. */
   private batchEnd = 0;
   private batchLength = 0;
+  /** Where `take()` puts what it takes. */
+  private readonly oneToken = new Int32Array(1);
+  private readonly oneLength = new Int32Array(1);
 
   take(): number {
-    if (this.nextUsed === this.batchEnd && !this.openBatch()) return NOTHING_USED;
-    const head = this.oldest;
-    const token = this.tokens[head];
-    const descriptors = this.descriptorsOf(head);
-    this.nextUsed = (this.nextUsed + 1) & 0xffff;
-    // A buffer that was skipped counts as wholly used.
-    this.usedLength = this.nextUsed === this.batchEnd ? this.batchLength : this.writableOf(head);
-    this.oldest = (head + descriptors) & this.mask;
-    this.recycle(head);
-    return token;
+    this.oneLength[0] = 0;
+    if (this.takeBurst(this.oneToken, this.oneLength, 1) === 0) return NOTHING_USED;
+    this.usedLength = this.oneLength[0];
+    return this.oneToken[0];
+  }
+
+  takeBurst(tokens: Int32Array, lengths: Int32Array, max: number, from = 0): number {
+    const to = from + max;
+    let at = from;
+    while (at < to && (this.nextUsed !== this.batchEnd || this.openBatch())) {
+      const left = (this.batchEnd - this.nextUsed) & 0xffff;
+      const end = Math.min(to, at + left);
+      at = this.takeBatch(tokens, lengths, at, end);
+      if (at < end) {
+        this.takeOther(tokens, lengths, at);
+        at += 1;
+      }
+    }
+    return at - from;
   }
 
   protected override initialise(): void {
     super.initialise();
-    this.oldest = 0;
     this.batchEnd = 0;
+  }
+
+  /** Head of the buffer that the device has had for longest: they come free in turn. */
+  private get oldest(): number {
+    return this.lastFree & this.mask;
+  }
+
+  /**
+   * Takes buffers of the batch that a burst added into `given[from]` and on, up to the first one that was added alone;
+   * says where it stopped.
+   *
+   * How this loop is written, and why: see `takeSingles()`.
+   */
+  private takeBatch(given: Int32Array, lengths: Int32Array, from: number, to: number): number {
+    const { mask, tokens, limits, batchEnd, batchLength } = this;
+    const { lengths: room } = this.described;
+    const written = this.describedFlags;
+    const alone = this.aloneBuffers;
+    let position = this.nextUsed;
+    let lastFree = this.lastFree;
+    let at = from | 0;
+    void (tokens[0] | limits[0] | given[0] | lengths[0] | room[0]);
+    for (; at < to; at = (at + 1) | 0) {
+      const head = lastFree & mask;
+      if (alone !== 0 && limits[head] < 0) break;
+      const token = tokens[head];
+      given[at] = token;
+      tokens[head] = ~token;
+      lastFree = (lastFree + 1) | 0;
+      position = (position + 1) & 0xffff;
+      // A buffer that was skipped counts as wholly used.
+      if (written !== 0) lengths[at] = position === batchEnd ? batchLength : room[token];
+    }
+    this.nextUsed = position;
+    this.lastFree = lastFree & 0xffff;
+    this.freeDescriptors -= (from - at) | 0;
+    this.outstanding += (from - at) | 0;
+    return at;
+  }
+
+  /** Takes the next buffer of the batch, which was added alone. */
+  private takeOther(given: Int32Array, lengths: Int32Array, at: number): void {
+    const head = this.oldest;
+    this.nextUsed = (this.nextUsed + 1) & 0xffff;
+    given[at] = this.tokens[head];
+    lengths[at] = this.nextUsed === this.batchEnd ? this.batchLength : this.writableOf(head);
+    this.recycle(head);
   }
 
   /** Reads the entry of the next batch; says whether there is one. */
@@ -56,6 +112,7 @@ export class InOrderSplitVirtqueue extends SplitRing {
 
   /** Number of buffers from the oldest one to the one with that head; more than `most` if those do not reach it. */
   private countUpTo(head: number, most: number): number {
+    if (this.aloneBuffers === 0) return ((head - this.oldest) & this.mask) + 1;
     let count = 1;
     for (let at = this.oldest; at !== head && count <= most; count += 1) {
       at = (at + this.descriptorsOf(at)) & this.mask;

@@ -18,7 +18,7 @@
 import { QueueError } from '../errors.js';
 import type { DmaMemory } from '../memory/dma.js';
 import type { QueueLayout } from '../transport/transport.js';
-import type { BufferTable } from './buffer-table.js';
+import { BufferTable } from './buffer-table.js';
 import { checkChain, type DescriptorChain } from './descriptor-chain.js';
 import { allocateRing, freeRing, type IndirectTables, type RingMemory } from './indirect-tables.js';
 import { ENTRIES, FLAGS, IDX, NO_TOKEN, NOTHING_USED } from './ring-constants.js';
@@ -68,25 +68,31 @@ export abstract class SplitRing implements Virtqueue {
   /**
    * The driver's own records, by descriptor, of what begins with it. Tokens: see {@link NO_TOKEN}.
    *
-   * Limits: how many bytes the device may write into what a burst added; of what was added alone, and may take several
-   * descriptors, the complement of that.
+   * Limits: of what was added alone, and may take several descriptors, the complement of the number of bytes that the
+   * device may write into it; of what a burst added, 0, since the table that it was added from tells.
    */
   protected readonly tokens: Int32Array;
   protected readonly limits: Int32Array;
   /** Of what was added alone: the number of descriptors that it takes, and the one that follows each. */
   protected readonly chainLengths: Uint16Array;
   protected readonly next: Uint16Array;
+  /** Buffers outstanding that were added alone. */
+  protected aloneBuffers = 0;
+  /** What bursts were added from: those that are outstanding all from this table, and with these flags. */
+  protected described = new BufferTable(1);
+  protected describedFlags = 0;
   /**
    * Free descriptors wait in a queue, not on a stack: where the device returns buffers in order, the available ring then
    * comes to hold what it held a lap ago, and each descriptor the buffer that it had. What does not change is not
    * written, so that its line of memory stays in the cache of the device's processor too.
+   *
+   * While the device keeps to that order, `inTurn` is 1: the place of a descriptor in the queue is the descriptor itself,
+   * and the queue need be neither read nor written. A number: V8 compares those faster than booleans.
    */
   private readonly freeHeads: Uint16Array;
+  private inTurn = 1;
   private nextFree = 0;
-  private lastFree = 0;
-  /** What the descriptors of bursts were written from. */
-  private described: BufferTable | undefined;
-  private describedFlags = 0;
+  protected lastFree = 0;
 
   /** 16-bit ring positions: next entry to take, and the used index as it was last read. */
   protected nextUsed = 0;
@@ -149,12 +155,12 @@ export abstract class SplitRing implements Virtqueue {
     return this.addSingle(token, lo, hi, length, DESCRIPTOR_WRITE, length);
   }
 
-  addReadableBurst(tokens: Int32Array, count: number, buffers: BufferTable): number {
-    return this.addBurst(tokens, count, buffers, 0);
+  addReadableBurst(tokens: Int32Array, count: number, buffers: BufferTable, from = 0): number {
+    return this.addBurst(tokens, from, count, buffers, 0);
   }
 
-  addWritableBurst(tokens: Int32Array, count: number, buffers: BufferTable): number {
-    return this.addBurst(tokens, count, buffers, DESCRIPTOR_WRITE);
+  addWritableBurst(tokens: Int32Array, count: number, buffers: BufferTable, from = 0): number {
+    return this.addBurst(tokens, from, count, buffers, DESCRIPTOR_WRITE);
   }
 
   addChain(token: number, chain: DescriptorChain): boolean {
@@ -199,16 +205,7 @@ export abstract class SplitRing implements Virtqueue {
 
   abstract take(): number;
 
-  takeBurst(tokens: Int32Array, lengths: Int32Array, max: number): number {
-    let taken = 0;
-    for (; taken < max; taken += 1) {
-      const token = this.take();
-      if (token === NOTHING_USED) break;
-      tokens[taken] = token;
-      lengths[taken] = this.usedLength;
-    }
-    return taken;
-  }
+  abstract takeBurst(tokens: Int32Array, lengths: Int32Array, max: number, from?: number): number;
 
   hasUsed(): boolean {
     if (this.broken !== undefined) return false;
@@ -259,6 +256,9 @@ export abstract class SplitRing implements Virtqueue {
       this.used16.fill(0);
     }
     this.tokens.fill(NO_TOKEN);
+    this.limits.fill(0);
+    this.aloneBuffers = 0;
+    this.inTurn = 1;
     for (let descriptor = 0; descriptor < this.size; descriptor += 1) this.freeHeads[descriptor] = descriptor;
     this.nextFree = 0;
     this.lastFree = 0;
@@ -292,24 +292,30 @@ export abstract class SplitRing implements Virtqueue {
   }
 
   /** How this loop is written, and why: see {@link takeSingles}. */
-  private addBurst(given: Int32Array, max: number, buffers: BufferTable, flags: number): number {
+  private addBurst(
+    given: Int32Array,
+    from: number,
+    max: number,
+    buffers: BufferTable,
+    flags: number,
+  ): number {
     if (buffers !== this.described || flags !== this.describedFlags) this.describeBy(buffers, flags);
-    const { descriptors, available, mask, freeHeads, tokens, limits } = this;
+    const { descriptors, available, mask, freeHeads, tokens, inTurn } = this;
     const { halves, lengths } = buffers;
     const count = Math.min(max, this.freeDescriptors);
-    void (descriptors[0] | available[0] | freeHeads[0] | tokens[0] | limits[0] | halves[0] | lengths[0]);
+    void (descriptors[0] | available[0] | freeHeads[0] | tokens[0] | halves[0] | lengths[0] | given[0]);
     let position = this.nextAvailable;
     let nextFree = this.nextFree;
-    for (let at = 0; at < count; at = (at + 1) | 0) {
+    const to = (from + count) | 0;
+    for (let at = from | 0; at < to; at = (at + 1) | 0) {
       const token = given[at];
-      const head = freeHeads[nextFree & mask];
+      const head = inTurn === 1 ? nextFree & mask : freeHeads[nextFree & mask];
       const word = head << 2;
       if (tokens[head] !== ~token) {
         descriptors[word] = halves[token << 1];
         descriptors[word + 1] = halves[(token << 1) + 1];
         descriptors[word + 2] = lengths[token];
         descriptors[word + 3] = flags;
-        limits[head] = flags === 0 ? 0 : lengths[token];
       } else if (flags === 0) {
         if (descriptors[word] !== halves[token << 1]) descriptors[word] = halves[token << 1];
         if (descriptors[word + 2] !== lengths[token]) descriptors[word + 2] = lengths[token];
@@ -327,21 +333,21 @@ export abstract class SplitRing implements Virtqueue {
     return count;
   }
 
-  /** Forgets what the free descriptors hold: the next bursts come from elsewhere. */
+  /**
+   * From now on bursts come from another table: what is outstanding of others has to be known by itself, and what the
+   * free descriptors hold is forgotten.
+   */
   private describeBy(buffers: BufferTable, flags: number): void {
+    for (let head = 0; head < this.size; head += 1) {
+      if (this.tokens[head] < 0) this.tokens[head] = NO_TOKEN;
+      else if (this.limits[head] >= 0) {
+        this.limits[head] = ~this.writableOf(head);
+        this.chainLengths[head] = 1;
+        this.aloneBuffers += 1;
+      }
+    }
     this.described = buffers;
     this.describedFlags = flags;
-    for (let descriptor = 0; descriptor < this.size; descriptor += 1) {
-      if (this.tokens[descriptor] < 0) this.tokens[descriptor] = NO_TOKEN;
-      else this.limits[descriptor] = this.alone(this.limits[descriptor], descriptor);
-    }
-  }
-
-  /** Makes what a burst added something that was added alone, which leaves nothing behind when it comes back. */
-  private alone(limit: number, descriptor: number): number {
-    if (limit < 0) return limit;
-    this.chainLengths[descriptor] = 1;
-    return ~limit;
   }
 
   private addIndirect(token: number, chain: DescriptorChain): boolean {
@@ -372,6 +378,7 @@ export abstract class SplitRing implements Virtqueue {
     this.tokens[head] = token;
     this.limits[head] = ~writable;
     this.chainLengths[head] = descriptors;
+    this.aloneBuffers += 1;
     this.freeDescriptors -= descriptors;
     this.outstanding += 1;
     this.available[ENTRIES + (this.nextAvailable & this.mask)] = head;
@@ -383,18 +390,24 @@ export abstract class SplitRing implements Virtqueue {
     return this.limits[head] < 0 ? this.chainLengths[head] : 1;
   }
 
-  /** How many bytes the device may write into it. */
+  /** How many bytes the device may write into what begins with that one, which it has. */
   protected writableOf(head: number): number {
     const limit = this.limits[head];
-    return limit < 0 ? ~limit : limit;
+    if (limit < 0) return ~limit;
+    return this.describedFlags === 0 ? 0 : this.described.lengths[this.tokens[head]];
   }
 
   /** Takes a buffer off the records, and puts its descriptors back, following the driver's own links. */
   protected recycle(head: number): void {
     const descriptors = this.descriptorsOf(head);
-    this.tokens[head] = this.limits[head] < 0 ? NO_TOKEN : ~this.tokens[head];
+    if (this.limits[head] < 0) {
+      this.tokens[head] = NO_TOKEN;
+      this.limits[head] = 0;
+      this.aloneBuffers -= 1;
+    } else this.tokens[head] = ~this.tokens[head];
     let descriptor = head;
     for (let count = 0; count < descriptors; count += 1) {
+      if (descriptor !== (this.lastFree & this.mask)) this.inTurn = 0;
       this.freeHeads[this.lastFree & this.mask] = descriptor;
       this.lastFree = (this.lastFree + 1) & 0xffff;
       descriptor = this.next[descriptor];
@@ -404,35 +417,37 @@ export abstract class SplitRing implements Virtqueue {
   }
 
   /**
-   * Takes buffers that a burst added into `given[from]` and on, up to the first one that is of another kind, or that the
-   * device may not return; says where it stopped.
+   * Takes buffers that a burst added into `given[from]` and on, up to the first one that is of another kind, or comes out of
+   * turn for the first time, or that the device may not return; says where it stopped.
    *
    * The loops that each buffer goes through are written for V8. They call nothing, since behind a call, even one that is
    * never made, it checks everything anew; each typed array is touched once before, so that it is checked there and not in
    * each round; and `| 0` tells that a sum needs no check for overflow.
    */
   protected takeSingles(given: Int32Array, lengths: Int32Array, from: number, to: number): number {
-    const { mask, used32, tokens, limits, freeHeads } = this;
-    void (used32[0] | tokens[0] | limits[0] | freeHeads[0] | given[0] | lengths[0]);
+    const { mask, used32, tokens, limits, freeHeads, inTurn } = this;
+    const { lengths: room } = this.described;
+    const written = this.describedFlags;
+    const alone = this.aloneBuffers;
+    void (used32[0] | tokens[0] | limits[0] | freeHeads[0] | given[0] | lengths[0] | room[0]);
     let position = this.nextUsed;
     let lastFree = this.lastFree;
-    let at = from;
+    let at = from | 0;
     for (; at < to; at = (at + 1) | 0) {
       const entry = ((position & mask) << 1) + 1;
       const head = used32[entry];
-      if ((head & ~mask) !== 0) break;
+      if (inTurn === 1 ? head !== (lastFree & mask) : (head & ~mask) !== 0) break;
       const token = tokens[head];
-      const limit = limits[head];
-      if (token < 0 || limit < 0) break;
+      if (token < 0 || (alone !== 0 && limits[head] < 0)) break;
       // For a buffer that it only reads, some devices report the bytes read (2.7.8.2 allows drivers to ignore it).
-      if (limit !== 0) {
+      if (written !== 0) {
         const length = used32[entry + 1];
-        if (length < 0 || length > limit) break;
+        if (length < 0 || length > room[token]) break;
         lengths[at] = length;
       }
       given[at] = token;
       tokens[head] = ~token;
-      freeHeads[lastFree & mask] = head;
+      if (inTurn === 0) freeHeads[lastFree & mask] = head;
       lastFree = (lastFree + 1) | 0;
       position = (position + 1) | 0;
     }

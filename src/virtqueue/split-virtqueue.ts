@@ -16,18 +16,18 @@ export class SplitVirtqueue extends SplitRing {
     return this.oneToken[0];
   }
 
-  override takeBurst(tokens: Int32Array, lengths: Int32Array, max: number): number {
+  takeBurst(tokens: Int32Array, lengths: Int32Array, max: number, from = 0): number {
     const known = (this.seenUsed - this.nextUsed) & 0xffff;
     if (known < max && !this.lookForUsed()) return 0;
-    const count = Math.min(max, (this.seenUsed - this.nextUsed) & 0xffff);
-    let taken = this.takeSingles(tokens, lengths, 0, count);
-    while (taken < count && this.takeOther(tokens, lengths, taken)) {
-      taken = this.takeSingles(tokens, lengths, taken + 1, count);
+    const to = from + Math.min(max, (this.seenUsed - this.nextUsed) & 0xffff);
+    let at = this.takeSingles(tokens, lengths, from, to);
+    while (at < to && this.takeOther(tokens, lengths, at)) {
+      at = this.takeSingles(tokens, lengths, at + 1, to);
     }
-    return taken;
+    return at - from;
   }
 
-  /** Takes the buffer at which {@link takeSingles} stopped: one that was added alone; or breaks the queue. */
+  /** Takes the buffer at which {@link takeSingles} stopped: one that was added alone, or comes out of turn; or breaks the queue. */
   private takeOther(given: Int32Array, lengths: Int32Array, at: number): boolean {
     const entry = ((this.nextUsed & this.mask) << 1) + 1;
     const head = this.used32[entry] >>> 0;

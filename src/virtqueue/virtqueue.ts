@@ -63,13 +63,13 @@ export interface Virtqueue {
   /**
    * Adds buffers that the device reads, one descriptor each, as far as there is room.
    *
-   * @param tokens - the first `count` entries are added
-   * @param buffers - where they lie, by token
+   * @param tokens - `count` entries from `from` on are added
+   * @param buffers - where they lie, by token; a ring works best with always the same table
    * @returns how many were added
    */
-  addReadableBurst(tokens: Int32Array, count: number, buffers: BufferTable): number;
+  addReadableBurst(tokens: Int32Array, count: number, buffers: BufferTable, from?: number): number;
   /** Adds buffers that the device writes; otherwise as {@link Virtqueue.addReadableBurst}. */
-  addWritableBurst(tokens: Int32Array, count: number, buffers: BufferTable): number;
+  addWritableBurst(tokens: Int32Array, count: number, buffers: BufferTable, from?: number): number;
   /** Makes all that was added visible to the device. */
   publish(): void;
   /** Whether a notification must carry {@link Virtqueue.notificationData}. */
@@ -91,13 +91,13 @@ export interface Virtqueue {
   /**
    * Takes back up to `max` buffers that the device has finished. It looks once how many those are.
    *
-   * @param tokens - its first entries become their tokens
-   * @param lengths - its first entries become what {@link Virtqueue.usedLength} is of a single one; for buffers that the
-   *   device only reads they mean nothing
-   * @param max - at most what both arrays hold
+   * @param tokens - its entries from `from` on become their tokens
+   * @param lengths - its entries from `from` on become what {@link Virtqueue.usedLength} is of a single one; for buffers
+   *   that the device only reads they mean nothing
+   * @param max - at most what both arrays hold from there on
    * @returns how many; 0 too where the queue is {@link Virtqueue.broken}
    */
-  takeBurst(tokens: Int32Array, lengths: Int32Array, max: number): number;
+  takeBurst(tokens: Int32Array, lengths: Int32Array, max: number, from?: number): number;
   /** Whether `take()` would find a buffer. */
   hasUsed(): boolean;
 

@@ -1,7 +1,6 @@
 /** What is done late, in larger numbers, or only where it changes something: it must be done all the same. */
 import { describe, expect, it } from 'vitest';
 import type { PacketBuffer } from '../../src/index.js';
-import { clearHeader, clearHeaderTail } from '../../src/net/header.js';
 import { rig, type Rig } from './offload-rig.js';
 import { numberedFrame } from './support.js';
 
@@ -23,20 +22,25 @@ function takeChain(it: Rig, segments: number): PacketBuffer {
   return head;
 }
 
-describe('the header of a plain frame', () => {
+describe.each([
+  { what: 'of 12 bytes', features: [] },
+  { what: 'with a hash', features: ['VIRTIO_NET_F_HASH_REPORT'] as const },
+])('the header of a plain frame, $what,', ({ features }) => {
   it.each([...Array(20).keys()])('is cleared where byte %i before the frame alone is not 0', (before) => {
-    const bytes = new Uint8Array(64);
-    const at = 32 - 1 - before;
+    const it = rig({ features });
+    const packet = take(it);
+    const { bytes, start } = packet;
+    const at = start - 1 - before;
     bytes[at] = 0x80;
-    // What lies around it stays.
-    bytes[32 - 21] = 7;
-    bytes[32] = 9;
-    const words = new Int32Array(bytes.buffer);
-    clearHeader(words, 8);
-    expect(bytes[at]).toBe(before < 12 ? 0 : 0x80);
-    clearHeaderTail(words, 8);
-    expect(bytes[at]).toBe(0);
-    expect([bytes[32 - 21], bytes[32]]).toEqual([7, 9]);
+    bytes[start - 21] = 7;
+    const frame = packet.copy();
+    expect(it.transmit.transmit([packet], 1)).toBe(1);
+    const sent = it.sent().bytes;
+    expect([...sent.subarray(0, it.headerSize)]).toEqual(Array.from({ length: it.headerSize }, () => 0));
+    expect([...sent.subarray(it.headerSize)]).toEqual([...frame]);
+    // What lies before it stays.
+    expect(bytes[at]).toBe(before < it.headerSize ? 0 : 0x80);
+    expect(bytes[start - 21]).toBe(7);
   });
 });
 

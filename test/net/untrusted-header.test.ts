@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest';
 import type { PacketBuffer } from '../../src/memory/packet-buffer.js';
 import { PacketPool } from '../../src/memory/packet-pool.js';
 import { createReceiveQueue } from '../../src/net/create-receive-queue.js';
-import { NET_HEADER_SIZE } from '../../src/net/header.js';
+import { NET_HEADER_SIZE } from '../../src/net/header-constants.js';
 import type { ReceiveQueue } from '../../src/net/receive-queue.js';
 import { SplitVirtqueue } from '../../src/virtqueue/split-virtqueue.js';
 import { PlainMemory } from '../support/plain-memory.js';
