@@ -5,34 +5,28 @@
  * Such a device may return a batch by one used descriptor with the id of the last buffer; it stands where the first
  * descriptor of the batch was. Buffers come back in turn, so that their ids are the places of their first descriptors.
  */
-import { ID, PackedRing, WORDS } from './packed-ring.js';
-import { NO_TOKEN, NOTHING_USED, PACKED_STATE } from './ring-constants.js';
+import { ID, WORDS } from './packed-ring.js';
+import { PackedVirtqueue } from './packed-virtqueue.js';
+import { NO_TOKEN, PACKED_STATE } from './ring-constants.js';
 
 /** Instead of the id of a buffer. */
 const NO_BATCH = -1;
 
-export class InOrderPackedVirtqueue extends PackedRing {
+export class InOrderPackedVirtqueue extends PackedVirtqueue {
   /** Id of the last buffer of the batch that is being handed out, and its length. */
   private batchLast = NO_BATCH;
   private batchLength = 0;
-  /** Where `take()` puts what it takes. */
-  private readonly oneToken = new Int32Array(1);
-  private readonly oneLength = new Int32Array(1);
 
-  take(): number {
-    this.oneLength[0] = 0;
-    if (this.takeBurst(this.oneToken, this.oneLength, 1) === 0) return NOTHING_USED;
-    this.usedLength = this.oneLength[0];
-    return this.oneToken[0];
-  }
-
-  takeBurst(tokens: Int32Array, lengths: Int32Array, max: number, from = 0): number {
+  override takeBurst(tokens: Int32Array, lengths: Int32Array, max: number, from = 0): number {
     const to = from + max;
     let at = from;
-    while (at < to && (this.batchLast !== NO_BATCH || this.openBatch())) {
-      at = this.takeSingles(tokens, lengths, at, to);
+    while (at < to && this.broken === undefined) {
+      // Buffers that the device returns one by one are the rule, batches the exception.
+      if (this.batchLast === NO_BATCH) at = this.takeSingles(tokens, lengths, at, to);
+      if (at === to || (this.batchLast === NO_BATCH && !this.openBatch())) break;
+      at = this.takeBatch(tokens, lengths, at, to);
       if (at < to && this.batchLast !== NO_BATCH) {
-        this.takeOther(tokens, lengths, at);
+        this.takeFromBatch(tokens, lengths, at);
         at += 1;
       }
     }
@@ -44,7 +38,7 @@ export class InOrderPackedVirtqueue extends PackedRing {
   }
 
   /** Of a batch the device marks one descriptor alone, which comes next: no later one shows how far it is. */
-  requestInterrupt(): boolean {
+  override requestInterrupt(): boolean {
     return this.requestInterruptAt(0) || this.batchLast !== NO_BATCH;
   }
 
@@ -59,7 +53,7 @@ export class InOrderPackedVirtqueue extends PackedRing {
    *
    * How this loop is written, and why: see `takeSingles()` of the split ring.
    */
-  private takeSingles(given: Int32Array, lengths: Int32Array, from: number, to: number): number {
+  private takeBatch(given: Int32Array, lengths: Int32Array, from: number, to: number): number {
     const { size, tokens, limits, batchLast, batchLength } = this;
     const { lengths: room } = this.described;
     const written = this.describedFlags;
@@ -92,7 +86,7 @@ export class InOrderPackedVirtqueue extends PackedRing {
   }
 
   /** Takes the next buffer of the batch, which was added alone. */
-  private takeOther(given: Int32Array, lengths: Int32Array, at: number): void {
+  private takeFromBatch(given: Int32Array, lengths: Int32Array, at: number): void {
     const id = this.nextUsed;
     const isLast = id === this.batchLast;
     given[at] = this.tokens[id];
@@ -104,7 +98,7 @@ export class InOrderPackedVirtqueue extends PackedRing {
   /** Reads the used descriptor of the next batch; says whether there is one. */
   private openBatch(): boolean {
     const position = this.nextUsed;
-    if (this.broken !== undefined || !this.isUsed(position, this.usedFlags)) return false;
+    if (!this.isUsed(position, this.usedFlags)) return false;
     const id = this.words16[position * WORDS + ID];
     const length = this.words32[position * 4 + 2] >>> 0;
     // All buffers from the next one to an outstanding one are outstanding.

@@ -38,7 +38,7 @@ export class PackedVirtqueue extends PackedRing {
    *
    * How this loop is written, and why: see `takeSingles()` of the split ring.
    */
-  private takeSingles(given: Int32Array, lengths: Int32Array, from: number, most: number): number {
+  protected takeSingles(given: Int32Array, lengths: Int32Array, from: number, most: number): number {
     const to = (LOADS_STAY_IN_ORDER ? most : from + this.countUsed(most - from)) | 0;
     const { size, words32, tokens, limits, freeIds, inTurn } = this;
     const { lengths: room } = this.described;

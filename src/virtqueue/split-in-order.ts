@@ -26,9 +26,11 @@ export class InOrderSplitVirtqueue extends SplitRing {
   takeBurst(tokens: Int32Array, lengths: Int32Array, max: number, from = 0): number {
     const to = from + max;
     let at = from;
-    while (at < to && (this.nextUsed !== this.batchEnd || this.openBatch())) {
-      const left = (this.batchEnd - this.nextUsed) & 0xffff;
-      const end = Math.min(to, at + left);
+    while (at < to) {
+      // Buffers that the device returns one by one are the rule, batches the exception.
+      if (this.nextUsed === this.batchEnd) at = this.takeReturned(tokens, lengths, at, to);
+      if (at === to || (this.nextUsed === this.batchEnd && !this.openBatch())) break;
+      const end = Math.min(to, at + ((this.batchEnd - this.nextUsed) & 0xffff));
       at = this.takeBatch(tokens, lengths, at, end);
       if (at < end) {
         this.takeOther(tokens, lengths, at);
@@ -46,6 +48,16 @@ export class InOrderSplitVirtqueue extends SplitRing {
   /** Head of the buffer that the device has had for longest: they come free in turn. */
   private get oldest(): number {
     return this.lastFree & this.mask;
+  }
+
+  /** Takes what the device has returned one by one, up to where a batch begins; says where it stopped. */
+  private takeReturned(tokens: Int32Array, lengths: Int32Array, from: number, to: number): number {
+    const known = (this.seenUsed - this.nextUsed) & 0xffff;
+    if (from + known < to && !this.lookForUsed()) return from;
+    const finished = (this.seenUsed - this.nextUsed) & 0xffff;
+    const at = this.takeSingles(tokens, lengths, from, Math.min(to, from + finished));
+    this.batchEnd = this.nextUsed;
+    return at;
   }
 
   /**
