@@ -211,13 +211,17 @@ function tooLarge(count: number, stride: number): UsageError {
 }
 
 /**
- * Bytes per buffer: an odd number of cache lines, so that the same place of all buffers is spread over all sets of a cache.
- * At a distance of 2048 bytes they would share a thirty-second of it. Where only the bytes of a page are contiguous for
- * the device, a buffer must not straddle two: then it is a power of two, up to a page.
+ * Bytes per buffer: up to a page a power of two, so that none straddles two pages. With physical addresses those need not
+ * follow each other; and behind a vIOMMU there are backends that take for granted that pages at consecutive IOVAs do
+ * (DPDK 22.11), and would write into the memory of others.
+ *
+ * Memory that the device was given as a whole has no such pages. There it is an odd number of cache lines, so that the
+ * same place of all buffers is spread over all sets of a cache. At a distance of 2048 bytes they share a thirty-second of
+ * it.
  */
-function bufferSize(frameCapacity: number, { addressing }: DmaMemory): number {
+function bufferSize(frameCapacity: number, { hasOwnAddresses = false }: DmaMemory): number {
   const needed = HEADROOM + frameCapacity;
   const lines = Math.ceil(needed / CACHE_LINE);
-  if (addressing === 'iova') return (lines | 1) * CACHE_LINE;
+  if (hasOwnAddresses) return (lines | 1) * CACHE_LINE;
   return needed > PAGE ? lines * CACHE_LINE : 2 ** Math.ceil(Math.log2(needed));
 }

@@ -7,21 +7,34 @@ import { PlainMemory } from '../support/plain-memory.js';
 import { withCode } from '../net/support.js';
 
 describe('a packet pool', () => {
-  it('makes buffers that do not overlap, straddle no page, and start frames on a cache line', () => {
-    for (const capacity of [1514, 1518, 1984, 1985, 4032]) {
-      const memory = new PlainMemory();
-      const pool = new PacketPool(memory, 10, capacity);
-      for (const packet of pool.packets) {
-        expect(packet.capacity).toBeGreaterThanOrEqual(capacity);
-        expect((packet.addressLo + HEADROOM) % 64).toBe(0);
-        const first = Math.floor(packet.addressLo / 4096);
-        expect(Math.floor((packet.addressLo + packet.bytes.length - 1) / 4096)).toBe(first);
-        packet.bytes.fill(packet.index);
+  it.each(['physical', 'iova'])(
+    'makes buffers that do not overlap, straddle no page, and start frames on a cache line: %s',
+    (addressing) => {
+      for (const capacity of [1514, 1518, 1984, 1985, 4032]) {
+        const memory = Object.assign(new PlainMemory(), { addressing });
+        const pool = new PacketPool(memory, 10, capacity);
+        for (const packet of pool.packets) {
+          expect(packet.capacity).toBeGreaterThanOrEqual(capacity);
+          expect((packet.addressLo + HEADROOM) % 64).toBe(0);
+          const first = Math.floor(packet.addressLo / 4096);
+          expect(Math.floor((packet.addressLo + packet.bytes.length - 1) / 4096)).toBe(first);
+          packet.bytes.fill(packet.index);
+        }
+        for (const packet of pool.packets)
+          expect(packet.bytes.every((byte) => byte === packet.index)).toBe(true);
+        pool.free();
+        expect(memory.allocatedBytes).toBe(0);
       }
-      for (const packet of pool.packets)
-        expect(packet.bytes.every((byte) => byte === packet.index)).toBe(true);
-      pool.free();
-      expect(memory.allocatedBytes).toBe(0);
+    },
+  );
+
+  it('spreads buffers over the cache where the device was given the memory as a whole', () => {
+    for (const capacity of [1514, 1518, 1985, 9014]) {
+      const memory = Object.assign(new PlainMemory(), { hasOwnAddresses: true });
+      const { packets, stride } = new PacketPool(memory, 10, capacity);
+      expect((stride / 64) % 2).toBe(1);
+      expect(packets[1].addressLo - packets[0].addressLo).toBe(stride);
+      expect(packets[9].capacity).toBeGreaterThanOrEqual(capacity);
     }
   });
 

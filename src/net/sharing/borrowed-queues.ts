@@ -32,6 +32,7 @@ export class BorrowedQueues implements QueueAccess {
     this.native = native;
     this.memory = new AdoptedMemory(
       setup.regions.map(({ memory, pages }) => ({ buffer: bufferOf(memory, native), pages })),
+      setup.ownAddresses,
     );
   }
 

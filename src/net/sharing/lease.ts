@@ -303,6 +303,7 @@ export class Lease {
         budget,
         drainTimeout,
         regions: memory.share(),
+        ownAddresses: memory.hasOwnAddresses,
         eventFds: this.events.length === 0 ? undefined : this.events.map(({ fd }) => fd),
       },
     };

@@ -33,6 +33,10 @@ export class LentMemory implements DmaMemory {
     return this.memory.addressing;
   }
 
+  get hasOwnAddresses(): boolean {
+    return this.memory.hasOwnAddresses === true;
+  }
+
   setAddressing(): void {
     throw fixed();
   }
@@ -79,8 +83,15 @@ export class AdoptedMemory implements DmaMemory {
   readonly allocatedBytes = 0;
   private readonly regions: { readonly buffer: ArrayBufferLike; readonly pages: Float64Array }[];
 
-  constructor(regions: readonly { readonly buffer: ArrayBufferLike; readonly pages: Float64Array }[]) {
+  readonly hasOwnAddresses: boolean;
+
+  /** @param hasOwnAddresses - as the memory of the other thread: both lay out their buffers by that */
+  constructor(
+    regions: readonly { readonly buffer: ArrayBufferLike; readonly pages: Float64Array }[],
+    hasOwnAddresses: boolean,
+  ) {
     this.regions = [...regions];
+    this.hasOwnAddresses = hasOwnAddresses;
   }
 
   allocate(size: number): DmaRegion {

@@ -33,6 +33,8 @@ export interface SharedSetup {
   readonly drainTimeout: number;
   /** In the order in which a queue pair allocates them. */
   readonly regions: readonly SharedRegion[];
+  /** Whether the addresses in them are of the transport's own choice. */
+  readonly ownAddresses: boolean;
   /** The eventfd of each of the two queues, where there are eventfds. */
   readonly eventFds: readonly number[] | undefined;
 }
