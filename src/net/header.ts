@@ -48,32 +48,3 @@ export function headerSize(features: Pick<NegotiatedFeatures, 'has'>, legacy: bo
   if (features.has('VIRTIO_NET_F_HASH_REPORT')) return HASH_HEADER_SIZE;
   return legacy && !features.has('VIRTIO_NET_F_MRG_RXBUF') ? LEGACY_HEADER_SIZE : NET_HEADER_SIZE;
 }
-
-/** Writes a header in front of the frame that begins at `start`. */
-export type HeaderWriter = (bytes: Uint8Array, start: number) => void;
-
-/** What writes the header, of that size, of a frame that asks nothing of the device: all zero (5.1.6.2.1: num_buffers too). */
-export function plainHeaderWriter(size: number): HeaderWriter {
-  return size > NET_HEADER_SIZE ? writeLongHeader : writePlainHeader;
-}
-
-/** Twelve single stores: no call, and no alignment needed. Where the header has 10 bytes, two more lie before it. */
-function writePlainHeader(bytes: Uint8Array, start: number): void {
-  bytes[start - 12] = 0;
-  bytes[start - 11] = 0;
-  bytes[start - 10] = 0;
-  bytes[start - 9] = 0;
-  bytes[start - 8] = 0;
-  bytes[start - 7] = 0;
-  bytes[start - 6] = 0;
-  bytes[start - 5] = 0;
-  bytes[start - 4] = 0;
-  bytes[start - 3] = 0;
-  bytes[start - 2] = 0;
-  bytes[start - 1] = 0;
-}
-
-function writeLongHeader(bytes: Uint8Array, start: number): void {
-  writePlainHeader(bytes, start);
-  writePlainHeader(bytes, start - 8);
-}

@@ -7,7 +7,7 @@ import { describe } from './arguments.js';
 import type { FeatureName } from './feature-table.js';
 import type { NegotiatedFeatures } from './features.js';
 import { ETHERNET_HEADER_SIZE, GSO_ECN, VLAN_TAG_SIZE } from './header-constants.js';
-import { HEADER, HEADER_FLAG, plainHeaderWriter, type HeaderWriter } from './header.js';
+import { HEADER, HEADER_FLAG } from './header.js';
 import {
   ETHER_TYPE_IPV4,
   ETHER_TYPE_IPV6,
@@ -40,7 +40,6 @@ const TCP_CWR = 0x80;
 export class TransmitOffloads {
   private readonly features: Pick<NegotiatedFeatures, 'has'>;
   private readonly size: number;
-  private readonly writePlain: HeaderWriter;
   /** Longest frame in bytes on the wire, without a VLAN tag. */
   private readonly longest: number;
 
@@ -52,7 +51,6 @@ export class TransmitOffloads {
     this.features = features;
     this.size = size;
     this.longest = longest;
-    this.writePlain = plainHeaderWriter(size);
   }
 
   /** Why the device can not be asked for what the packet asks for; `total` is the length of the whole frame. */
@@ -70,7 +68,8 @@ export class TransmitOffloads {
   /** Writes the header in front of the packet, which was found to be right. */
   write(packet: PacketBuffer, total: number): void {
     const { bytes, start } = packet;
-    this.writePlain(bytes, start);
+    // All zero asks nothing of the device (5.1.6.2.1: num_buffers too).
+    bytes.fill(0, start - this.size, start);
     if (packet.checksum !== CHECKSUM.NEEDED) return;
     const at = start - this.size;
     bytes[at + HEADER.FLAGS] = HEADER_FLAG.NEEDS_CHECKSUM;

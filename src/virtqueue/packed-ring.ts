@@ -79,6 +79,9 @@ export abstract class PackedRing implements Virtqueue {
   protected nextUsed = 0;
   protected usedFlags = PACKED_AVAILABLE | PACKED_USED;
 
+  /** Where `take()` puts what it takes. */
+  private readonly oneToken = new Int32Array(1);
+  private readonly oneLength = new Int32Array(1);
   private readonly memory: RingMemory;
   private readonly eventIndex: boolean;
 
@@ -185,7 +188,12 @@ export abstract class PackedRing implements Virtqueue {
     return this.passed(events & 0xffff, added);
   }
 
-  abstract take(): number;
+  take(): number {
+    this.oneLength[0] = 0;
+    if (this.takeBurst(this.oneToken, this.oneLength, 1) === 0) return NOTHING_USED;
+    this.usedLength = this.oneLength[0];
+    return this.oneToken[0];
+  }
 
   abstract takeBurst(tokens: Int32Array, lengths: Int32Array, max: number, from?: number): number;
 
@@ -444,12 +452,10 @@ export abstract class PackedRing implements Virtqueue {
   }
 
   /** Breaks the queue for a used descriptor, and says what is wrong with it. */
-  protected refuse(id: number, length: number): typeof NOTHING_USED {
-    if (id >= this.size) return this.breakDown(`it returned buffer ${id} of ${this.size}`);
-    if (this.tokens[id] < 0) {
-      return this.breakDown(`it returned buffer ${id}, which it did not have`);
-    }
-    return this.breakDown(`it wrote ${length} bytes into a buffer of ${this.writableOf(id)}`);
+  private refuse(id: number, length: number): void {
+    if (id >= this.size) this.breakDown(`it returned buffer ${id} of ${this.size}`);
+    else if (this.tokens[id] < 0) this.breakDown(`it returned buffer ${id}, which it did not have`);
+    else this.breakDown(`it wrote ${length} bytes into a buffer of ${this.writableOf(id)}`);
   }
 
   /** Whether the device has marked the descriptor as used in the lap that the flags stand for (2.8.1). */
@@ -466,11 +472,10 @@ export abstract class PackedRing implements Virtqueue {
     return ((now - event - 1) & 0xffff) < added;
   }
 
-  protected breakDown(how: string): typeof NOTHING_USED {
+  protected breakDown(how: string): void {
     this.broken = new QueueError(
       'QUEUE_BROKEN',
       `The device broke the protocol on queue ${this.index}: ${how}`,
     );
-    return NOTHING_USED;
   }
 }

@@ -3,20 +3,9 @@
  */
 import { LOADS_STAY_IN_ORDER } from './memory-order.js';
 import { PackedRing } from './packed-ring.js';
-import { NO_TOKEN, NOTHING_USED, PACKED_ID, PACKED_STATE } from './ring-constants.js';
+import { NO_TOKEN, PACKED_ID, PACKED_STATE } from './ring-constants.js';
 
 export class PackedVirtqueue extends PackedRing {
-  /** Where `take()` puts what it takes. */
-  private readonly oneToken = new Int32Array(1);
-  private readonly oneLength = new Int32Array(1);
-
-  take(): number {
-    this.oneLength[0] = 0;
-    if (this.takeBurst(this.oneToken, this.oneLength, 1) === 0) return NOTHING_USED;
-    this.usedLength = this.oneLength[0];
-    return this.oneToken[0];
-  }
-
   takeBurst(tokens: Int32Array, lengths: Int32Array, max: number, from = 0): number {
     if (this.broken !== undefined) return 0;
     const to = from + max;

@@ -5,24 +5,12 @@
  * Such a device may return a batch by one entry of the used ring, that of the last buffer; it stands where the entry of
  * the first one would. Descriptors are used in the order of the table, and come free in it.
  */
-import { NOTHING_USED } from './ring-constants.js';
 import { SplitRing } from './split-ring.js';
 
 export class InOrderSplitVirtqueue extends SplitRing {
   /** Used ring position behind the batch that is being handed out, and the length of its last buffer. */
   private batchEnd = 0;
   private batchLength = 0;
-  /** Where `take()` puts what it takes. */
-  private readonly oneToken = new Int32Array(1);
-  private readonly oneLength = new Int32Array(1);
-
-  take(): number {
-    this.oneLength[0] = 0;
-    if (this.takeBurst(this.oneToken, this.oneLength, 1) === 0) return NOTHING_USED;
-    this.usedLength = this.oneLength[0];
-    return this.oneToken[0];
-  }
-
   takeBurst(tokens: Int32Array, lengths: Int32Array, max: number, from = 0): number {
     const to = from + max;
     let at = from;

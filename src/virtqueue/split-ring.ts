@@ -55,6 +55,9 @@ export abstract class SplitRing implements Virtqueue {
   protected readonly mask: number;
   protected readonly used32: Int32Array;
 
+  /** Where `take()` puts what it takes. */
+  private readonly oneToken = new Int32Array(1);
+  private readonly oneLength = new Int32Array(1);
   private readonly memory: RingMemory;
   private readonly eventIndex: boolean;
   private readonly descriptors: Int32Array;
@@ -203,7 +206,12 @@ export abstract class SplitRing implements Virtqueue {
     return ((now - event - 1) & 0xffff) < ((now - before) & 0xffff);
   }
 
-  abstract take(): number;
+  take(): number {
+    this.oneLength[0] = 0;
+    if (this.takeBurst(this.oneToken, this.oneLength, 1) === 0) return NOTHING_USED;
+    this.usedLength = this.oneLength[0];
+    return this.oneToken[0];
+  }
 
   abstract takeBurst(tokens: Int32Array, lengths: Int32Array, max: number, from?: number): number;
 
@@ -485,22 +493,19 @@ export abstract class SplitRing implements Virtqueue {
   }
 
   /** Breaks the queue for a used entry, and says what is wrong with it. */
-  protected refuse(head: number, length: number): typeof NOTHING_USED {
-    if (head >= this.size) return this.breakDown(`it returned descriptor ${head} of ${this.size}`);
-    if (this.tokens[head] < 0) {
-      return this.breakDown(`it returned descriptor ${head}, which it did not have`);
-    }
-    return this.breakDown(`it wrote ${length} bytes into a buffer of ${this.writableOf(head)}`);
+  private refuse(head: number, length: number): void {
+    if (head >= this.size) this.breakDown(`it returned descriptor ${head} of ${this.size}`);
+    else if (this.tokens[head] < 0) this.breakDown(`it returned descriptor ${head}, which it did not have`);
+    else this.breakDown(`it wrote ${length} bytes into a buffer of ${this.writableOf(head)}`);
   }
 
-  protected breakDown(how: string): typeof NOTHING_USED {
+  protected breakDown(how: string): void {
     // No entry after this one is looked at any more.
     this.seenUsed = this.nextUsed;
     this.broken = new QueueError(
       'QUEUE_BROKEN',
       `The device broke the protocol on queue ${this.index}: ${how}`,
     );
-    return NOTHING_USED;
   }
 }
 

@@ -1,21 +1,9 @@
 /**
  * The split virtqueue of a device that may return buffers in any order, from the driver's side (VIRTIO 1.3, 2.7.8).
  */
-import { NOTHING_USED } from './ring-constants.js';
 import { SplitRing } from './split-ring.js';
 
 export class SplitVirtqueue extends SplitRing {
-  /** Where `take()` puts what it takes. */
-  private readonly oneToken = new Int32Array(1);
-  private readonly oneLength = new Int32Array(1);
-
-  take(): number {
-    this.oneLength[0] = 0;
-    if (this.takeBurst(this.oneToken, this.oneLength, 1) === 0) return NOTHING_USED;
-    this.usedLength = this.oneLength[0];
-    return this.oneToken[0];
-  }
-
   takeBurst(tokens: Int32Array, lengths: Int32Array, max: number, from = 0): number {
     const known = (this.seenUsed - this.nextUsed) & 0xffff;
     if (known < max && !this.lookForUsed()) return 0;
